@@ -1,0 +1,24 @@
+"""The models, one family a file, each readable in one sitting."""
+
+from typing import Protocol
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from coursekit.models.vae import ConvVAE
+
+__all__ = ["ConvVAE", "LatentVariableModel"]
+
+
+class LatentVariableModel(Protocol):
+    """What the likelihood metrics need to know of a model p(x, z) = p(z) p(x|z) with q(z|x)."""
+
+    @property
+    def prior(self) -> Distribution:
+        """p(z): event shape (L,)."""
+
+    def posterior(self, x: Tensor) -> Distribution:
+        """q(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        """p(x|z) of codes (B, L): batch shape (B,), event shape (C, H, W)."""

@@ -1,0 +1,130 @@
+"""The convolutional variational autoencoder (Kingma and Welling, 2014), for any image size."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Independent, Normal
+
+
+class ConvVAE(nn.Module):
+    """Gaussian posterior, standard normal prior, Bernoulli likelihood.
+
+    image_shape: (C, H, W), any size. latent_dim: L. widths: channels after each encoder block.
+    With image_shape (3, 218, 178) and the default widths:
+
+    | encoder              |              | decoder                  |              |
+    | -------------------- | ------------ | ------------------------ | ------------ |
+    | image                | 3 x 218 x 178| Linear                   | 256 x 14 x 12|
+    | Conv 3x3 s2, BN, ReLU| 32 x 109 x 89| ConvT 4x4 s2, BN, Leaky  | 128 x 28 x 23|
+    | the same             | 64 x 55 x 45 | the same                 | 64 x 55 x 45 |
+    | the same             | 128 x 28 x 23| the same                 | 32 x 109 x 89|
+    | the same             | 256 x 14 x 12| the same                 | 32 x 218 x 178|
+    | 2 Linear: mu, logvar | L, L         | Conv 3x3: logits         | 3 x 218 x 178|
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        latent_dim: int,
+        widths: Sequence[int] = (32, 64, 128, 256),
+    ) -> None:
+        super().__init__()
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim is {latent_dim}, but a code needs at least 1 dimension")
+        if not widths:
+            raise ValueError("widths is empty, but the encoder needs at least one block")
+        channels, height, width = image_shape
+        self.image_shape = (channels, height, width)
+        self.latent_dim = latent_dim
+        sizes = halved_sizes((height, width), len(widths))
+        features = widths[-1] * sizes[-1][0] * sizes[-1][1]
+
+        down = [downsample(a, b) for a, b in itertools.pairwise((channels, *widths))]
+        self.encoder = nn.Sequential(*down, nn.Flatten())
+        self.to_mu = nn.Linear(features, latent_dim)
+        self.to_logvar = nn.Linear(features, latent_dim)
+
+        up_widths = (*reversed(widths), widths[0])  # 256, 128, 64, 32, 32
+        up = [
+            upsample(a, b, size)
+            for (a, b), size in zip(
+                itertools.pairwise(up_widths), reversed(sizes[:-1]), strict=True
+            )
+        ]
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, features),
+            nn.Unflatten(1, (widths[-1], *sizes[-1])),
+            *up,
+            nn.Conv2d(widths[0], channels, 3, padding=1),
+        )
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and logvar = log sigma^2 of q(z|x), each (B, L), of images (B, C, H, W) in [0, 1]."""
+        if x.shape[1:] != self.image_shape:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}, but this model was built for "
+                f"(B, {', '.join(map(str, self.image_shape))}): "
+                "load the data at that resolution, or build the model for this one"
+            )
+        h = self.encoder(x)
+        return self.to_mu(h), self.to_logvar(h)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits of p(x|z), (B, C, H, W), of codes (B, L). Their sigmoid is the mean image."""
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise ValueError(
+                f"z has shape {tuple(z.shape)}, but this model decodes (B, {self.latent_dim})"
+            )
+        logits: Tensor = self.decoder(z)
+        return logits
+
+    @property
+    def prior(self) -> Independent:
+        """p(z) = N(0, I): event shape (L,)."""
+        zero = self.to_mu.bias.new_zeros(self.latent_dim)
+        return Independent(Normal(zero, torch.ones_like(zero)), 1)
+
+    def posterior(self, x: Tensor) -> Independent:
+        """q(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
+        mu, logvar = self.encode(x)
+        return Independent(Normal(mu, torch.exp(0.5 * logvar)), 1)
+
+    def likelihood(self, z: Tensor) -> Independent:
+        """p(x|z) of codes (B, L): batch shape (B,), event shape (C, H, W)."""
+        # No validation: grey pixels are common targets, though no sample of a Bernoulli.
+        return Independent(Bernoulli(logits=self.decode(z), validate_args=False), 3)
+
+
+def halved_sizes(size: tuple[int, int], times: int) -> list[tuple[int, int]]:
+    """Image sizes before and after each stride-2 block: (28, 28), (14, 14), (7, 7), (4, 4), …"""
+    sizes = [size]
+    for _ in range(times):
+        height, width = sizes[-1]
+        sizes.append(((height + 1) // 2, (width + 1) // 2))
+    return sizes
+
+
+def downsample(channels_in: int, channels_out: int) -> nn.Sequential:
+    """(B, channels_in, H, W) -> (B, channels_out, ceil(H / 2), ceil(W / 2))."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+    )
+
+
+def upsample(channels_in: int, channels_out: int, size: tuple[int, int]) -> nn.Sequential:
+    """(B, channels_in, ceil(H / 2), ceil(W / 2)) -> (B, channels_out, H, W) with size = (H, W).
+
+    A 4x4 stride-2 transposed convolution maps n to 2n + 2 - 2 * padding + output_padding. Padding 1
+    doubles n, as an even size needs; an odd size, 2n - 1, needs padding 2 and output padding 1.
+    """
+    odd = (size[0] % 2, size[1] % 2)
+    padding = (1 + odd[0], 1 + odd[1])
+    return nn.Sequential(
+        nn.ConvTranspose2d(channels_in, channels_out, 4, 2, padding, output_padding=odd),
+        nn.BatchNorm2d(channels_out),
+        nn.LeakyReLU(),
+    )

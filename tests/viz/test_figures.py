@@ -1,0 +1,51 @@
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+mpl.use("Agg")
+
+from coursekit import viz
+
+
+def test_grid_shows_the_images_row_by_row():
+    images = torch.zeros(5, 1, 4, 6, dtype=torch.uint8)
+    images[3] = 255
+    (axes,) = viz.show_images(images, columns=3).axes
+    drawn = axes.images[0].get_array()
+    assert drawn.shape == (2 * 6 + 2, 3 * 8 + 2, 3)
+    assert drawn[8:12, 2:8].min() == 1  # the fourth image is the first of the second row
+    assert drawn[2:6, 2:8].max() == 0
+
+
+def test_labels_are_written():
+    figure = viz.show_images(torch.rand(3, 3, 4, 4), columns=2, labels=["a", "b", 7])
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "7"]
+
+
+def test_rows_are_named():
+    figure = viz.show_rows({"original": torch.rand(4, 1, 5, 5), "mean": torch.rand(4, 1, 5, 5)})
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["original", "mean"]
+    with pytest.raises(ValueError, match="different numbers"):
+        viz.show_rows({"a": torch.rand(4, 1, 5, 5), "b": torch.rand(3, 1, 5, 5)})
+
+
+def test_curves_show_the_history():
+    history = pd.DataFrame({"train_loss": [3.0, 2.0], "validation_loss": [4.0, 3.0]}, index=[1, 2])
+    (axes,) = viz.plot_history(history).axes
+    assert [line.get_label() for line in axes.lines] == ["train", "validation"]
+    assert np.array_equal(axes.lines[1].get_ydata(), [4, 3])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.rand(4, 5, 5), "add a missing axis"),
+        (torch.rand(2, 4, 5, 5), "C = 1 or 3"),
+        (torch.randn(9, 1, 5, 5) * 9, "apply sigmoid"),
+    ],
+)
+def test_bad_images_are_named(images, message):
+    with pytest.raises(ValueError, match=message):
+        viz.show_images(images)
