@@ -1,0 +1,60 @@
+"""Image sets: drawn ones whose true factors are known, and real ones, by one call.
+
+from coursekit import data
+train = data.load("digits", size=5000)
+for batch in train.batches(128, shuffle=True): ...
+"""
+
+from __future__ import annotations
+
+from coursekit.data import digits
+from coursekit.data.files import DataError, data_home
+from coursekit.data.imageset import Batch, Binarization, ImageSet, check_resolution
+from coursekit.data.real import load_mnist
+from coursekit.data.rendered import Renderer, render
+
+__all__ = ["NAMES", "Batch", "Binarization", "DataError", "ImageSet", "data_home", "load"]
+
+_RENDERED: dict[str, Renderer] = {"digits": digits}
+_REAL = {"mnist": load_mnist}
+NAMES = (*_RENDERED, *_REAL)
+
+
+def load(
+    name: str,
+    split: str = "train",
+    size: int | None = None,
+    resolution: tuple[int, int] | None = None,
+    seed: int = 0,
+) -> ImageSet:
+    """Load an image set by name.
+
+    name: one of NAMES. "digits", "shapes" and "faces" are drawn here and need no file.
+    split: "train" or "test"; the drawn sets and celeba also have "validation".
+    size: how many images. A drawn set has any number; of a real one the first `size` are taken.
+        None: all of a real set, a usual number of a drawn one.
+    resolution: (height, width) in pixels; drawn so, or resized. None: as is usual for the set.
+    seed: of the drawn sets; image i of a seed is the same whatever `size` is.
+
+    Raises ValueError for arguments that do not fit, FileNotFoundError where a real set is not here
+    and cannot be fetched, DataError where its files are damaged.
+    """
+    if name not in NAMES:
+        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        raise ValueError(f"size must be a positive number of images or None, got {size!r}")
+    if resolution is not None:
+        check_resolution(resolution)
+    if name in _RENDERED:
+        return render(_RENDERED[name], name, split, size, resolution, seed)
+    images = _REAL[name](split)
+    if size is not None:
+        if size > len(images):
+            raise ValueError(
+                f"size is {size}, but {name!r} has only {len(images)} {split} images; "
+                "drawn sets have any number"
+            )
+        images = images.subset(slice(size))
+    if resolution is not None:
+        images = images.resize(resolution)
+    return images
