@@ -1,0 +1,45 @@
+# Everything here needs only make and Python 3.11 or newer; the first command sets up .venv.
+PYTHON ?= python3
+EDITION ?= student
+CHAPTER ?=
+BIN := .venv/bin
+READY := .venv/ready
+
+# Kernels and tests share the cores among them: more than one thread each is slower, and sums in
+# another order.
+OMP_NUM_THREADS ?= 1
+export OMP_NUM_THREADS
+
+.PHONY: help book test student lint clean
+
+help:
+	@echo "make book                      run the chapters that changed, build the book, say where it is"
+	@echo "make book EDITION=instructor   the same, with the solutions"
+	@echo "make test                      the package, the notebooks, the grader"
+	@echo "make student CHAPTER=03_vae    solutions/03_vae.ipynb -> book/03_vae.ipynb, both run (no CHAPTER: all)"
+	@echo "make lint                      ruff and mypy"
+	@echo "make clean                     remove what was built (not .venv)"
+
+book: $(READY)
+	$(BIN)/python tools/build_book.py $(EDITION)
+
+test: $(READY)
+	$(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tools/nbval_sanitize.cfg tests book solutions
+
+student: $(READY)
+	$(BIN)/python tools/make_student.py $(CHAPTER)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Again whenever the requirements change.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@

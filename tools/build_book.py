@@ -1,0 +1,48 @@
+"""Run the chapters whose code has changed and build the HTML book from them.
+
+    python tools/build_book.py               # the students' book, _build/html
+    python tools/build_book.py instructor    # the same with the solutions, _build/instructor/...
+
+The committed notebooks are not touched: the book is built from a copy that holds fresh outputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import chapters
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("edition", nargs="?", default="student", choices=("student", "instructor"))
+    edition = parser.parse_args().edition
+
+    folder = chapters.BOOK if edition == "student" else chapters.SOLUTIONS
+    output = chapters.ROOT if edition == "student" else chapters.ROOT / "_build" / "instructor"
+    source = chapters.ROOT / "_build" / "source" / edition
+
+    ran = chapters.run(
+        {f"{folder.name}/{path.name}": chapters.read(path) for path in chapters.chapters(folder)}
+    )
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(chapters.BOOK, source, ignore=shutil.ignore_patterns("*.ipynb", ".*", "_build"))
+    for name, nb in ran.items():
+        chapters.write(source / name.split("/")[1], nb)
+
+    program = Path(sysconfig.get_path("scripts"), "jupyter-book")
+    config = chapters.ROOT / "_config.yml"
+    command = [program, "build", source, "--config", config, "--path-output", output]
+    built = subprocess.run([*command, "-W", "--keep-going", "--quiet"])
+    if built.returncode:
+        sys.exit("The book was not built: mend what is listed above (warnings are errors).")
+    print(f"The book: {(output / '_build' / 'html' / 'index.html').as_uri()}")
+
+
+if __name__ == "__main__":
+    main()

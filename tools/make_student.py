@@ -1,0 +1,103 @@
+"""Make the student version of chapters: book/NN_name.ipynb from solutions/NN_name.ipynb.
+
+    python tools/make_student.py            # every chapter
+    python tools/make_student.py 03_vae     # one
+    python tools/make_student.py --check    # only say where book/ has drifted from solutions/
+
+Both versions are run (only those whose code, or coursekit, has changed) and written with the
+outputs of that run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+
+import chapters
+from nbformat import NotebookNode
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+STUB = "raise NotImplementedError  # your code here"
+
+
+def project(solution: NotebookNode) -> NotebookNode:
+    """The student version of a chapter, without outputs.
+
+    Each solution block becomes one stub line at the block's indent; cells tagged `solution` go.
+    Everything else stays, cell ids included.
+
+    Raises:
+        ValueError: a block is not closed, not opened, or nested; the message names the cell.
+    """
+    student = copy.deepcopy(solution)
+    student.cells = [c for c in student.cells if "solution" not in c.metadata.get("tags", [])]
+    for cell in student.cells:
+        if cell.cell_type == "code":
+            cell.source = _stub_blocks(cell.source, cell.id)
+            cell.outputs, cell.execution_count = [], None
+    return student
+
+
+def _stub_blocks(source: str, cell: str) -> str:
+    lines, inside = [], False
+    for line in source.split("\n"):
+        mark = line.strip()
+        if mark not in (BEGIN, END):
+            if not inside:
+                lines.append(line)
+            continue
+        if inside == (mark == BEGIN):
+            raise ValueError(
+                f"cell {cell!r}: {mark!r} {'inside a block' if inside else 'without a beginning'}; "
+                f"each block is one {BEGIN!r}, its lines, one {END!r}"
+            )
+        inside = mark == BEGIN
+        if inside:
+            lines.append(line[: len(line) - len(line.lstrip())] + STUB)
+    if inside:
+        raise ValueError(f"cell {cell!r}: {BEGIN!r} is never closed; add {END!r} after its lines")
+    return "\n".join(lines)
+
+
+def drift() -> list[str]:
+    """Where book/ is not the projection of solutions/, a line a chapter."""
+    solutions = {path.name: path for path in chapters.chapters(chapters.SOLUTIONS)}
+    students = {path.name: path for path in chapters.chapters(chapters.BOOK)}
+    found = [f"book/{n} has no solutions/{n}" for n in sorted(students.keys() - solutions.keys())]
+    for name in sorted(solutions.keys() - students.keys()):
+        found.append(
+            f"book/{name} is missing: run tools/make_student.py {name.removesuffix('.ipynb')}"
+        )
+    for name in sorted(solutions.keys() & students.keys()):
+        expected = [_source(cell) for cell in project(chapters.read(solutions[name])).cells]
+        actual = [_source(cell) for cell in chapters.read(students[name]).cells]
+        if actual != expected:
+            changed = [cell["id"] for cell in actual if cell not in expected]
+            where = f"cells {', '.join(changed)}" if changed else "cells are missing or moved"
+            found.append(f"book/{name} is not what solutions/{name} gives: {where}")
+    return found
+
+
+def _source(cell: NotebookNode) -> dict[str, object]:
+    return {key: cell[key] for key in ("id", "cell_type", "source", "metadata")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("chapter", nargs="*", help="such as 03_vae; none means all")
+    parser.add_argument("--check", action="store_true", help="write nothing, list differences")
+    arguments = parser.parse_args()
+    if arguments.check:
+        sys.exit("\n".join(drift()) or 0)
+
+    notebooks = {}
+    for path in chapters.chapters(chapters.SOLUTIONS, arguments.chapter):
+        notebooks[f"solutions/{path.name}"] = solution = chapters.read(path)
+        notebooks[f"book/{path.name}"] = project(solution)
+    for name, nb in chapters.run(notebooks).items():
+        chapters.write(chapters.ROOT / name, nb)
+
+
+if __name__ == "__main__":
+    main()
