@@ -43,7 +43,8 @@ def read(path: Path) -> NotebookNode:
     )
     for cell in nb.cells:
         cell.metadata = nbformat.from_dict(
-            {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+            # `mystnb` holds a figure's alternative text.
+            {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
         )
     return nb
 
