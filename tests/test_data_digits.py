@@ -49,9 +49,10 @@ def test_an_image_depends_on_seed_and_position_alone():
 def test_center_of_mass_is_the_factor():
     factors, images = draw()
     x, y = center(images)
-    assert (x - factors["x"]).abs().max() < 0.45  # crossings are inked once, counted twice
-    assert (y - factors["y"]).abs().max() < 0.45
-    assert (x - factors["x"]).abs().mean() < 0.1
+    for found, factor in ((x, factors["x"]), (y, factors["y"])):
+        # A crossing is inked once but counts twice, so single digits are off by part of a pixel.
+        assert (found - factor).abs().max() < 0.6
+        assert (found - factor).abs().mean() < 0.15
 
 
 @pytest.mark.parametrize("thickness", [1.6, 2.5, 3.5])

@@ -24,7 +24,7 @@ LICENCE = "CC0-1.0 (computer-generated)"
 
 # Continuous factors and their ranges; lengths are in pixels of a 28x28 picture.
 RANGES = {
-    "slant": (-0.25, 0.55),  # horizontal shift per unit of height: > 0 leans to the right
+    "slant": (-0.25, 0.45),  # horizontal shift per unit of height: > 0 leans to the right
     "thickness": (1.6, 3.5),  # diameter of the pen
     "width": (0.7, 1.15),  # horizontal stretch
     "size": (16.5, 19.5),  # height of the pen's path
@@ -282,18 +282,18 @@ def images_from_factors(
     slant = factors["slant"][:, None]
     xs = path[..., 0] * stretch - slant * ys
     dx = step[..., 0] * stretch - slant * dy
-    length = torch.hypot(dx, dy)
-    mass = length.sum(1, keepdim=True)
-    xs = xs - (xs * length).sum(1, keepdim=True) / mass + factors["x"][:, None]
-    ys = ys - (ys * length).sum(1, keepdim=True) / mass + factors["y"][:, None]
+    # At its end a line leaves half the ink; the other half makes the end round.
+    spread = 0.375 * factors["thickness"][:, None]
+    length = torch.hypot(dx, dy) + ends[template] * math.sqrt(math.pi / 2) * spread
+    total = length.sum(1, keepdim=True)
+    xs = xs - (xs * length).sum(1, keepdim=True) / total + factors["x"][:, None]
+    ys = ys - (ys * length).sum(1, keepdim=True) / total + factors["y"][:, None]
 
     # From pixels of a 28x28 picture, measured from its middle, to those of this one.
     unit = min(resolution) / 28
-    sigma = 0.375 * factors["thickness"][:, None] * unit
+    sigma = spread * unit
     radius = (factors["thickness"] / 2 * unit)[:, None, None]
-    # At its end a line leaves half the ink; the other half makes the end round.
-    density = length * unit / (math.sqrt(2 * math.pi) * sigma) + ends[template] / 2
-    density = density.clamp_(min=1e-12).log_()
+    density = (length / (math.sqrt(2 * math.pi) * spread)).clamp_(min=1e-12).log_()
     down = _gaussians(ys * unit, sigma, resolution[0], density)
     across = _gaussians(xs * unit, sigma, resolution[1], torch.zeros_like(density))
     ink = torch.bmm(down.transpose(1, 2), across)
