@@ -5,9 +5,10 @@ from typing import Protocol
 from torch import Tensor
 from torch.distributions import Distribution
 
-from coursekit.models.vae import ConvVAE
+from coursekit.models.gan import DCGAN, GAN, MLPGAN, ConditionalGAN
+from coursekit.models.vae import VAE, ConvVAE
 
-__all__ = ["ConvVAE", "LatentVariableModel"]
+__all__ = ["DCGAN", "GAN", "MLPGAN", "VAE", "ConditionalGAN", "ConvVAE", "LatentVariableModel"]
 
 
 class LatentVariableModel(Protocol):

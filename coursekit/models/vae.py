@@ -5,13 +5,68 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Independent, Normal
+from torch.distributions import Bernoulli, Distribution, Independent, Normal
+
+from coursekit import require
 
 
-class ConvVAE(nn.Module):
-    """Gaussian posterior, standard normal prior, Bernoulli likelihood.
+class VAE(nn.Module):
+    """Gaussian posterior, standard normal prior, Bernoulli likelihood, around any two networks.
 
-    image_shape: (C, H, W), any size. latent_dim: L. widths: channels after each encoder block.
+    encoder: images (B, C, H, W) -> features (B, features), from which two linear heads read mu and
+    logvar. decoder: codes (B, L) -> logits (B, C, H, W). image_shape: (C, H, W). latent_dim: L.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        latent_dim: int,
+        encoder: nn.Module,
+        features: int,
+        decoder: nn.Module,
+    ) -> None:
+        super().__init__()
+        require.at_least("latent_dim", latent_dim, 1)
+        self.image_shape = image_shape
+        self.latent_dim = latent_dim
+        self.encoder = encoder
+        self.to_mu = nn.Linear(features, latent_dim)
+        self.to_logvar = nn.Linear(features, latent_dim)
+        self.decoder = decoder
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and logvar = log sigma^2 of q(z|x), each (B, L), of images (B, C, H, W) in [0, 1]."""
+        require.images(x, self.image_shape)
+        h = self.encoder(x)
+        return self.to_mu(h), self.to_logvar(h)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits of p(x|z), (B, C, H, W), of codes (B, L). Their sigmoid is the mean image."""
+        require.shape("z", z, "B", self.latent_dim)
+        logits: Tensor = self.decoder(z)
+        return logits
+
+    @property
+    def prior(self) -> Distribution:
+        """p(z) = N(0, I): event shape (L,)."""
+        zero = self.to_mu.bias.new_zeros(self.latent_dim)
+        return Independent(Normal(zero, torch.ones_like(zero)), 1)
+
+    def posterior(self, x: Tensor) -> Distribution:
+        """q(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
+        mu, logvar = self.encode(x)
+        return Independent(Normal(mu, torch.exp(0.5 * logvar)), 1)
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        """p(x|z) of codes (B, L): batch shape (B,), event shape (C, H, W)."""
+        # No validation: grey pixels are common targets, though no sample of a Bernoulli.
+        return Independent(Bernoulli(logits=self.decode(z), validate_args=False), 3)
+
+
+class ConvVAE(VAE):
+    """The convolutional VAE of S1, for images of any size.
+
+    image_shape: (C, H, W). latent_dim: L. widths: channels after each encoder block.
     With image_shape (3, 218, 178) and the default widths:
 
     | encoder              |              | decoder                  |              |
@@ -30,71 +85,38 @@ class ConvVAE(nn.Module):
         latent_dim: int,
         widths: Sequence[int] = (32, 64, 128, 256),
     ) -> None:
-        super().__init__()
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim is {latent_dim}, but a code needs at least 1 dimension")
-        if not widths:
-            raise ValueError("widths is empty, but the encoder needs at least one block")
-        channels, height, width = image_shape
-        self.image_shape = (channels, height, width)
-        self.latent_dim = latent_dim
-        sizes = halved_sizes((height, width), len(widths))
-        features = widths[-1] * sizes[-1][0] * sizes[-1][1]
+        encoder, features = conv_encoder(image_shape, widths)
+        decoder = conv_decoder(image_shape, latent_dim, widths)
+        super().__init__(image_shape, latent_dim, encoder, features, decoder)
 
-        down = [downsample(a, b) for a, b in itertools.pairwise((channels, *widths))]
-        self.encoder = nn.Sequential(*down, nn.Flatten())
-        self.to_mu = nn.Linear(features, latent_dim)
-        self.to_logvar = nn.Linear(features, latent_dim)
 
-        up_widths = (*reversed(widths), widths[0])  # 256, 128, 64, 32, 32
-        up = [
-            upsample(a, b, size)
-            for (a, b), size in zip(
-                itertools.pairwise(up_widths), reversed(sizes[:-1]), strict=True
-            )
-        ]
-        self.decoder = nn.Sequential(
-            nn.Linear(latent_dim, features),
-            nn.Unflatten(1, (widths[-1], *sizes[-1])),
-            *up,
-            nn.Conv2d(widths[0], channels, 3, padding=1),
-        )
+def conv_encoder(
+    image_shape: tuple[int, int, int], widths: Sequence[int]
+) -> tuple[nn.Sequential, int]:
+    """The encoder of ConvVAE, (B, C, H, W) -> (B, features), and the number of features."""
+    channels, *size = image_shape
+    if not widths:
+        raise ValueError("widths is empty, but the encoder needs at least one block")
+    blocks = [downsample(a, b) for a, b in itertools.pairwise((channels, *widths))]
+    height, width = halved_sizes((size[0], size[1]), len(widths))[-1]
+    return nn.Sequential(*blocks, nn.Flatten()), widths[-1] * height * width
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and logvar = log sigma^2 of q(z|x), each (B, L), of images (B, C, H, W) in [0, 1]."""
-        if x.shape[1:] != self.image_shape:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}, but this model was built for "
-                f"(B, {', '.join(map(str, self.image_shape))}): "
-                "load the data at that resolution, or build the model for this one"
-            )
-        h = self.encoder(x)
-        return self.to_mu(h), self.to_logvar(h)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Logits of p(x|z), (B, C, H, W), of codes (B, L). Their sigmoid is the mean image."""
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise ValueError(
-                f"z has shape {tuple(z.shape)}, but this model decodes (B, {self.latent_dim})"
-            )
-        logits: Tensor = self.decoder(z)
-        return logits
-
-    @property
-    def prior(self) -> Independent:
-        """p(z) = N(0, I): event shape (L,)."""
-        zero = self.to_mu.bias.new_zeros(self.latent_dim)
-        return Independent(Normal(zero, torch.ones_like(zero)), 1)
-
-    def posterior(self, x: Tensor) -> Independent:
-        """q(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
-        mu, logvar = self.encode(x)
-        return Independent(Normal(mu, torch.exp(0.5 * logvar)), 1)
-
-    def likelihood(self, z: Tensor) -> Independent:
-        """p(x|z) of codes (B, L): batch shape (B,), event shape (C, H, W)."""
-        # No validation: grey pixels are common targets, though no sample of a Bernoulli.
-        return Independent(Bernoulli(logits=self.decode(z), validate_args=False), 3)
+def conv_decoder(
+    image_shape: tuple[int, int, int], latent_dim: int, widths: Sequence[int]
+) -> nn.Sequential:
+    """The decoder of ConvVAE, (B, L) -> (B, C, H, W): the encoder's sizes, backwards."""
+    require.at_least("latent_dim", latent_dim, 1)
+    channels, *size = image_shape
+    *sizes, (height, width) = halved_sizes((size[0], size[1]), len(widths))
+    pairs = itertools.pairwise((*reversed(widths), widths[0]))  # 256, 128, 64, 32, 32
+    blocks = [upsample(a, b, to) for (a, b), to in zip(pairs, reversed(sizes), strict=True)]
+    return nn.Sequential(
+        nn.Linear(latent_dim, widths[-1] * height * width),
+        nn.Unflatten(1, (widths[-1], height, width)),
+        *blocks,
+        nn.Conv2d(widths[0], channels, 3, padding=1),
+    )
 
 
 def halved_sizes(size: tuple[int, int], times: int) -> list[tuple[int, int]]:

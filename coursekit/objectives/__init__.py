@@ -1,5 +1,49 @@
 """What is minimized: pure functions of tensors, each with its parts by name, in nats."""
 
+from coursekit.objectives.adversarial import (
+    CriticLoss,
+    DiscriminatorLoss,
+    GeneratorLoss,
+    bce_discriminator,
+    gradient_penalty,
+    hinge_discriminator,
+    non_saturating_generator,
+    saturating_generator,
+    wasserstein_critic,
+    wasserstein_generator,
+)
+from coursekit.objectives.bounds import (
+    IWAE,
+    elbo_from_distributions,
+    free_bits,
+    iwae,
+    kl_by_dimension,
+    log_weights,
+)
 from coursekit.objectives.elbo import ELBO, kl_divergence, negative_elbo, reparameterize
+from coursekit.objectives.schedules import cyclical_annealing, linear_annealing
 
-__all__ = ["ELBO", "kl_divergence", "negative_elbo", "reparameterize"]
+__all__ = [
+    "ELBO",
+    "IWAE",
+    "CriticLoss",
+    "DiscriminatorLoss",
+    "GeneratorLoss",
+    "bce_discriminator",
+    "cyclical_annealing",
+    "elbo_from_distributions",
+    "free_bits",
+    "gradient_penalty",
+    "hinge_discriminator",
+    "iwae",
+    "kl_by_dimension",
+    "kl_divergence",
+    "linear_annealing",
+    "log_weights",
+    "negative_elbo",
+    "non_saturating_generator",
+    "reparameterize",
+    "saturating_generator",
+    "wasserstein_critic",
+    "wasserstein_generator",
+]

@@ -71,7 +71,7 @@ def saturating_generator(fake: Tensor) -> GeneratorLoss:
 
 
 def non_saturating_generator(fake: Tensor) -> GeneratorLoss:
-    """-E[log D(G(z))] in nats: same fixed point, strong gradient early. Goodfellow et al. (2014)."""
+    """-E[log D(G(z))] in nats: the same fixed point. Goodfellow et al. (2014)."""
     _scores(fake=fake)
     return GeneratorLoss(-F.logsigmoid(fake).mean())
 
@@ -123,11 +123,13 @@ def gradient_penalty(
     require.at_least("batch size", len(real), 1)
     shape = (len(real),) + (1,) * (real.ndim - 1)
     t = torch.rand(shape, generator=generator, dtype=real.dtype, device=real.device)
-    x = (t * real + (1.0 - t) * fake).detach().requires_grad_()
-    scores = critic(x)
-    _scores(scores=scores)
-    (slope,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
-    return (slope.flatten(1).norm(dim=1) - 1.0).square().mean()
+    with torch.enable_grad():  # so that it can be evaluated under no_grad too
+        x = (t * real + (1.0 - t) * fake).detach().requires_grad_()
+        scores = critic(x)
+        _scores(scores=scores)
+        (slope,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    norms: Tensor = slope.flatten(1).norm(dim=1)
+    return (norms - 1.0).square().mean()
 
 
 def _scores(**scores: Tensor) -> None:

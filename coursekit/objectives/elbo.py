@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coursekit import require
+
 
 class ELBO(NamedTuple):
     """The negative ELBO and its parts: scalars in nats an image, averaged over the batch."""
@@ -26,7 +28,7 @@ def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
 
     Closed form of Kingma and Welling (2014), appendix B, summed over the L dimensions.
     """
-    _same_shape(mu, logvar, "mu", "logvar")
+    require.same_shape(mu=mu, logvar=logvar)
     return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar).sum(dim=1)
 
 
@@ -36,7 +38,7 @@ def reparameterize(mu: Tensor, logvar: Tensor, generator: torch.Generator | None
     mu, logvar: (B, L), logvar = log sigma^2. Returns (B, L). Noise comes from `generator`, or
     from torch's global one. Kingma and Welling (2014), section 2.4.
     """
-    _same_shape(mu, logvar, "mu", "logvar")
+    require.same_shape(mu=mu, logvar=logvar)
     eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
     return mu + torch.exp(0.5 * logvar) * eps
 
@@ -48,24 +50,11 @@ def negative_elbo(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: f
     Grey pixels are allowed and give the cross-entropy, which is then no likelihood: say so beside
     the figure. beta = 1 is the ELBO; other values are the beta-VAE of Higgins et al. (2017).
     """
-    _same_shape(x, logits, "x", "logits")
-    if beta < 0:
-        raise ValueError(f"beta is {beta}, but a weight of the KL must be >= 0")
-    low, high = x.aminmax()
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"x has pixels in [{low:.3g}, {high:.3g}], but a Bernoulli likelihood needs [0, 1]: "
-            "divide uint8 images by 255"
-        )
+    require.same_shape(x=x, logits=logits)
+    require.at_least("beta", beta, 0.0)
+    require.at_least("batch size", len(x), 1)
+    require.pixels("x", x)
     reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
     reconstruction = reconstruction.flatten(1).sum(dim=1).mean()
     kl = kl_divergence(mu, logvar).mean()
     return ELBO(reconstruction + beta * kl, reconstruction, kl)
-
-
-def _same_shape(a: Tensor, b: Tensor, name_a: str, name_b: str) -> None:
-    if a.shape != b.shape:
-        raise ValueError(
-            f"{name_a} has shape {tuple(a.shape)} and {name_b} {tuple(b.shape)}, "
-            "but they must be the same"
-        )

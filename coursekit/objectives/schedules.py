@@ -24,7 +24,7 @@ def cyclical_annealing(
     start: float = 0.0,
     end: float = 1.0,
 ) -> float:
-    """Beta that restarts `cycles` times: each cycle rises for its share `ramp`, then stays at `end`.
+    """Beta that starts anew `cycles` times: it rises for the share `ramp` of a cycle, then stays.
 
     steps: the length of all cycles together; from step `steps` on, beta is `end`.
     Fu et al. (2019), "Cyclical annealing schedule: a simple approach to mitigating KL vanishing",
