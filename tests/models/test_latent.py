@@ -41,7 +41,7 @@ def test_arc_of_equal_norms_is_shoemakes_formula():
 
 
 def test_norms_of_arcs_and_lines_in_many_dimensions():
-    """Why the arc: Gaussian codes of 100 dimensions have norms near 10, the line half-way near 7."""
+    """Why the arc: codes of 100 dimensions have norms near 10, the line half-way near 7."""
     z1, z2 = normal(2, 1000, 100)
     norms = slerp(z1, z2, ELEVEN).norm(dim=-1)
     expected = ELEVEN[:, None] * z1.norm(dim=-1) + (1 - ELEVEN[:, None]) * z2.norm(dim=-1)
