@@ -1,12 +1,16 @@
-"""The training loop, evaluation and checkpoints."""
+"""The training loops, evaluation and checkpoints."""
 
+from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from coursekit.training.loop import default_device, evaluate, fit
+from coursekit.training.loop import evaluate, fit
+from coursekit.training.run import default_device
 
 __all__ = [
     "default_device",
     "evaluate",
     "fit",
+    "fit_adversaries",
+    "gan_losses",
     "load_checkpoint",
     "load_weights",
     "save_checkpoint",
