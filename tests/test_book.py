@@ -1,0 +1,89 @@
+"""The built book: no warning, no dead link, nothing that needs a network to be read."""
+
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import chapters
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+CONFIG = yaml.safe_load((chapters.ROOT / "_config.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book, built with its committed outputs; a warning is an error."""
+    out = tmp_path_factory.mktemp("book")
+    program = Path(sysconfig.get_path("scripts"), "jupyter-book")
+    built = subprocess.run(
+        [
+            *(program, "build", "book", "--config", "_config.yml", "--path-output", out),
+            *("-W", "--keep-going"),
+        ],
+        cwd=chapters.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-5000:]
+    return out / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(html: Path) -> dict[Path, BeautifulSoup]:
+    found = {path: BeautifulSoup(path.read_text(), "html.parser") for path in html.glob("*.html")}
+    assert html / "intro.html" in found
+    return found
+
+
+def addresses(page: BeautifulSoup, *kinds: tuple[str, str]) -> Iterator[str]:
+    for tag, attribute in kinds:
+        yield from (element[attribute] for element in page.find_all(tag, attrs={attribute: True}))
+
+
+def test_every_chapter_opens_in_colab(pages: dict[Path, BeautifulSoup]) -> None:
+    repository = CONFIG["repository"]
+    place = repository["url"].removeprefix("https://github.com/")
+    colab = f"{CONFIG['launch_buttons']['colab_url']}/github/{place}/blob/{repository['branch']}"
+    by_name = {path.stem: page for path, page in pages.items()}
+    for chapter in chapters.chapters(chapters.BOOK):
+        expected = f"{colab}/{repository['path_to_book']}/{chapter.name}"
+        assert expected in addresses(by_name[chapter.stem], ("a", "href"))
+
+
+def test_no_link_inside_the_book_is_dead(pages: dict[Path, BeautifulSoup]) -> None:
+    names = {path: {e["id"] for e in page.find_all(id=True)} for path, page in pages.items()}
+    dead = []
+    for path, page in pages.items():
+        for address in addresses(page, ("a", "href"), ("img", "src"), ("link", "href")):
+            url = urlsplit(address)
+            if url.scheme or url.netloc:
+                continue
+            target = (path.parent / unquote(url.path)).resolve() if url.path else path
+            anchored = url.fragment and target in names
+            if not target.exists() or (anchored and unquote(url.fragment) not in names[target]):
+                dead.append(f"{path.name}: {address}")
+    assert dead == []
+
+
+def test_the_book_is_read_without_a_network(pages: dict[Path, BeautifulSoup]) -> None:
+    kinds = ("script", "src"), ("img", "src"), ("iframe", "src")
+    for path, page in pages.items():
+        outside = [a for a in addresses(page, *kinds) if urlsplit(a).scheme in ("http", "https")]
+        styles = [e["href"] for e in page.find_all("link", rel="stylesheet")]
+        outside += [a for a in styles if urlsplit(a).scheme]
+        assert outside == [], path.name
+    assert (path.parent / "_static" / "mathjax" / "tex-chtml.js").exists()
+
+
+def test_the_menu_button_that_is_seen_is_the_one_that_works(
+    pages: dict[Path, BeautifulSoup],
+) -> None:
+    # The theme's script takes the first; a phone has no other way to the chapters.
+    for path, page in pages.items():
+        if path.name == "index.html":  # only sends on to intro.html
+            continue
+        assert len(page.select(".primary-toggle")) == 1

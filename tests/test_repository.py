@@ -1,0 +1,178 @@
+"""What holds for the repository as a whole: its files, its notebooks, its one address."""
+
+import re
+import statistics
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import chapters
+import pytest
+import yaml
+
+ROOT = chapters.ROOT
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ADDRESS = PROJECT["urls"]["Repository"]
+OWNER, NAME = ADDRESS.removeprefix("https://github.com/").split("/")
+NOTEBOOKS = chapters.chapters(chapters.SOLUTIONS) + chapters.chapters(chapters.BOOK)
+SETUP = f"""\
+# Colab brings everything but the course's own package. Elsewhere this cell does nothing.
+from importlib.util import find_spec
+
+if find_spec("coursekit") is None:
+    %pip install -q git+{ADDRESS}"""
+
+each_notebook = pytest.mark.parametrize(
+    "path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+
+
+def texts() -> dict[str, str]:
+    """Every text file that is, or is about to be, in the repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    found = {}
+    for name in listed:
+        try:
+            found[name] = (ROOT / name).read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError):  # a picture; a file just deleted
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("why", "pattern"),
+    [
+        ("the name is not ours on the package index", r"pip3? install( -\S+)* '?coursekit\b"),
+        ("no e-mail addresses", r"\b[\w.+-]+@[\w-]+\.[a-z]{2,}\b(?!/)"),
+        ("no path of one machine", r"(?<![\w.~}-])/(?:work|root|Users/\w+|home/\w+)/"),
+        (
+            "no host of a package registry",
+            r"(?:pypi|pythonhosted|anaconda|conda|npmjs|debian|ubuntu)\.(?:org|com)\b"
+            r"|download\.pytorch\.org",
+        ),
+    ],
+)
+def test_text_that_never_stands_here(why: str, pattern: str) -> None:
+    found = [
+        f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {match.group()}"
+        for name, text in texts().items()
+        for match in re.finditer(pattern, text)
+    ]
+    assert not found, f"{why}: {found}"
+
+
+def test_there_is_one_address() -> None:
+    files = texts()
+    config = yaml.safe_load(files["_config.yml"])
+    assert config["repository"]["url"] == ADDRESS
+    readme = files["README.md"]
+    branch = config["repository"]["branch"]
+    assert f"git clone {ADDRESS} " in readme
+    assert f"https://{OWNER}.github.io/{NAME}/" in readme
+    colab = f"https://colab.research.google.com/github/{OWNER}/{NAME}/blob/{branch}/"
+    (badge,) = re.findall(rf"\({re.escape(colab)}(.+?)\)", readme)
+    assert (ROOT / badge).exists()
+
+    others = [
+        f"{name}: {match.group()}"
+        for name, text in files.items()
+        for match in re.finditer(rf"github(?:\.com)?/([\w.-]+)/{re.escape(NAME)}\b", text)
+        if match.group(1) != OWNER
+    ]
+    assert not others, f"the address is {ADDRESS} (pyproject.toml), but: {others}"
+
+
+def test_conda_gets_its_requirements_from_pyproject() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert python == f"python{PROJECT['requires-python']}"
+    assert pip == "pip"
+    (requirement,) = packages["pip"]
+    extra = re.fullmatch(r"--editable \.\[(\w+)\]", requirement)
+    assert extra
+    assert extra.group(1) in PROJECT["optional-dependencies"]
+
+
+def test_slow_libraries_are_imported_late() -> None:
+    program = """
+import importlib, pkgutil, sys
+import coursekit
+names = [m.name for m in pkgutil.walk_packages(coursekit.__path__, "coursekit.")]
+for name in names:
+    if name not in ("coursekit.__main__", "coursekit.grading.worker"):  # programs, not modules
+        importlib.import_module(name)
+slow = {"torchvision", "sklearn", "seaborn", "pandas", "matplotlib", "scipy", "ipywidgets", "wget"}
+print(len(names), *sorted(slow & set(sys.modules)))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    count, *slow = ran.stdout.split()
+    assert int(count) > 5
+    assert slow == []
+
+
+def test_the_book_lists_every_chapter_in_order() -> None:
+    names = [path.stem for path in chapters.chapters(chapters.SOLUTIONS)]
+    assert names
+    contents = yaml.safe_load((chapters.BOOK / "_toc.yml").read_text())
+    listed = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
+    assert [name for name in listed if name[:2].isdigit()] == names
+    pages = {path.stem for path in chapters.BOOK.glob("*.md")}
+    assert pages == {name for name in listed if not name[:2].isdigit()} | {contents["root"]}
+
+
+@each_notebook
+def test_a_notebook_is_small_and_in_short_steps(path: Path) -> None:
+    assert path.stat().st_size < 1.5e6
+    nb = chapters.read(path)
+    lines = {cell.id: len(cell.source.splitlines()) for cell in chapters.code_cells(nb)}
+    assert [name for name, count in lines.items() if count > 30] == []
+    assert statistics.median(lines.values()) <= 12
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", cell.id) for cell in nb.cells)
+
+
+@each_notebook
+def test_a_notebook_begins_the_same_way(path: Path) -> None:
+    nb = chapters.read(path)
+    first = nb.cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    setup = chapters.code_cells(nb)[0]
+    assert (setup.id, setup.source, setup.outputs) == ("setup", SETUP, [])
+    magics = [c.id for c in chapters.code_cells(nb)[1:] if re.search(r"^\s*[%!]", c.source, re.M)]
+    assert magics == []
+
+
+@each_notebook
+def test_a_notebook_is_published_as_it_ran(path: Path) -> None:
+    cells = chapters.code_cells(chapters.read(path))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        tags = cell.metadata.get("tags", [])
+        assert ("train" in tags) <= ("nbval-ignore-output" in tags), cell.id
+        for output in cell.outputs:
+            assert output.output_type != "error" or "raises-exception" in tags, cell.id
+            assert output.get("name") != "stderr", f"{cell.id}: {output.get('text')}"
+            assert chapters.WIDGET not in output.get("data", {}), cell.id
+            shown = output.get("text", "") + "".join(
+                str(part) for kind, part in output.get("data", {}).items() if "image" not in kind
+            )
+            machine = re.search(r"(?<![\w.<])/(?:tmp|work|root|home|Users|usr|opt)/\S*", shown)
+            assert not machine, f"{cell.id} shows a path of one machine: {machine}"
+
+
+@each_notebook
+def test_what_training_shows_is_also_asserted(path: Path) -> None:
+    cells = chapters.code_cells(chapters.read(path))
+    trains = [n for n, cell in enumerate(cells) if "train" in cell.metadata.get("tags", [])]
+    asserts = [n for n, cell in enumerate(cells) if re.search(r"^\s*assert ", cell.source, re.M)]
+    assert not trains or (asserts and max(asserts) > max(trains))
