@@ -1,6 +1,20 @@
-"""Figures. Each function returns a matplotlib figure; what it shows is asserted elsewhere."""
+"""Figures. Most functions return a matplotlib figure; what it shows is asserted elsewhere."""
 
 from coursekit.viz.curves import plot_history
+from coursekit.viz.decoded import show_manifold, show_traversals
+from coursekit.viz.explorer import latent_explorer
 from coursekit.viz.images import show_images, show_rows
+from coursekit.viz.latents import show_latents, tsne
+from coursekit.viz.widgets import explore
 
-__all__ = ["plot_history", "show_images", "show_rows"]
+__all__ = [
+    "explore",
+    "latent_explorer",
+    "plot_history",
+    "show_images",
+    "show_latents",
+    "show_manifold",
+    "show_rows",
+    "show_traversals",
+    "tsne",
+]

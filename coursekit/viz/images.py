@@ -36,23 +36,33 @@ def show_images(
     return figure
 
 
-def show_rows(rows: Mapping[str, Tensor], title: str = "") -> "Figure":
+def show_rows(
+    rows: Mapping[str, Tensor], title: str = "", column_labels: Sequence[object] = ()
+) -> "Figure":
     """Draw rows of images one under the other, each with its name: original, reconstruction, …
 
-    Every value is (N, C, H, W), uint8 or in [0, 1], with the same N.
+    Every value is (N, C, H, W), uint8 or in [0, 1], with the same N. `column_labels`, none or N of
+    them, are written above the columns: the weights of an interpolation, the values of a traversal.
     """
     counts = {name: len(images) for name, images in rows.items()}
     if len(set(counts.values())) != 1:
         raise ValueError(f"rows have different numbers of images, {counts}: give each the same")
     columns = next(iter(counts.values()))
+    if column_labels and len(column_labels) != columns:
+        raise ValueError(f"column_labels has {len(column_labels)} labels for {columns} columns")
     stacked = torch.cat([_displayable(images) for images in rows.values()])
     height, width = stacked.shape[2:]
     figure, axes = _figure(
-        columns * 0.85 + 1.1, len(rows) * 0.85 * height / width + (0.35 if title else 0.0)
+        columns * 0.85 + 1.1,
+        len(rows) * 0.85 * height / width + 0.35 * (bool(title) + bool(column_labels)),
     )
     _draw(axes, stacked, columns)
     axes.set_axis_on()
-    axes.set_xticks([])
+    axes.xaxis.tick_top()
+    axes.set_xticks(
+        [(column + 0.5) * (width + 2) + 1 for column in range(len(column_labels))],
+        [str(label) for label in column_labels],
+    )
     axes.set_yticks([(row + 0.5) * (height + 2) + 1 for row in range(len(rows))], list(rows))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -73,6 +83,14 @@ def _draw(axes: "Axes", images: Tensor, columns: int) -> None:
     grid = make_grid(images, nrow=columns, padding=2, pad_value=1.0)
     axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="equal")
     axes.set_axis_off()
+
+
+def checked(images: Tensor, count: int) -> Tensor:
+    """What decode returned for `count` codes, or a ValueError that says what is amiss."""
+    images = _displayable(images)
+    if len(images) != count:
+        raise ValueError(f"decode returned {len(images)} images for {count} codes")
+    return images
 
 
 def _displayable(images: Tensor) -> Tensor:
