@@ -66,7 +66,8 @@ def fit(
     resume: go on from `last.pt`, if it is there, and end where a run without interruption would
         have ended, to the bit.
     tensorboard: a folder for TensorBoard's event files.
-    on_epoch: called with the number of each epoch when it is over, before its checkpoint.
+    on_epoch: called with the number of each epoch when it is over, before its checkpoint, with the
+        model in eval mode and noise of its own, so that looking does not change the training.
 
     The history has a column `train_<part>`, and with `validation` a column `validation_<part>`,
     for each part of the loss: means over all images, so that both are on the same scale. Training

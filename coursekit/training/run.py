@@ -133,8 +133,11 @@ def run(
                 history.append(row)
                 log(row)
                 if settings.on_epoch is not None:
-                    with seeded(settings.seed + epoch):  # its own noise: training goes on unmoved
+                    # In eval mode and with noise of its own, it cannot change what training does.
+                    model.eval()
+                    with seeded(settings.seed + epoch):
                         settings.on_epoch(epoch)
+                    model.train()
                 rng = _of_all_processes(_rng_state(), processes)
                 if folder is not None and rank == 0:
                     state = {
@@ -210,10 +213,10 @@ def prepare(
     """The model moved to its device, and its loss at the wanted precision, compiled if wanted."""
     model.to(device)
     if compile:
-        import torch._inductor.config
+        from torch._inductor import config
 
         # Compiled code draws the noise that plain code draws: the same seed, the same figures.
-        torch._inductor.config.fallback_random = True
+        config.fallback_random = True
         loss = torch.compile(loss)
     if precision == "fp32":
         return loss

@@ -13,6 +13,7 @@ from coursekit import data
 from coursekit.models import ConvVAE
 from coursekit.objectives import negative_elbo, reparameterize
 from coursekit.training import evaluate, fit, load_checkpoint
+from coursekit.training.run import descend
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ from test_loop import small_vae, vae_loss
 from coursekit.training import fit
 digits = data.load("digits", size=96, seed=0)
 fit(small_vae(), digits, vae_loss, epochs=500, batch_size=32, checkpoints={folder!r},
-    progress=False)
+    validation=digits, progress=False)
 """
 
 
@@ -133,12 +134,17 @@ def test_kill_and_resume(digits, tmp_path):
     process.wait()
     done = len(load_checkpoint(tmp_path / "last.pt")["history"])
     assert 1 <= done < 500
-    settings = {"epochs": done + 1, "batch_size": 32, "progress": False}
-    resumed, straight = small_vae(), small_vae()
-    fit(resumed, digits, vae_loss, checkpoints=tmp_path, resume=True, **settings)
-    fit(straight, digits, vae_loss, **settings)
-    expected = straight.state_dict()
-    assert all(torch.equal(v, expected[k]) for k, v in resumed.state_dict().items())
+    settings = {"epochs": done + 2, "batch_size": 32, "validation": digits, "progress": False}
+    fit(small_vae(), digits, vae_loss, checkpoints=tmp_path, resume=True, **settings)
+    fit(small_vae(), digits, vae_loss, checkpoints=tmp_path / "straight", **settings)
+    for name in ("last.pt", "best.pt"):
+        resumed, straight = (load_checkpoint(d / name) for d in (tmp_path, tmp_path / "straight"))
+        assert resumed["history"] == straight["history"]
+        assert same(resumed["model"], straight["model"])
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_interrupt_keeps_the_last_epoch(digits, tmp_path):
@@ -180,3 +186,164 @@ def test_bad_settings_are_named(digits, tmp_path):
         fit(model, digits, vae_loss, epochs=1, batch_size=95)
     with pytest.raises(ValueError, match="needs checkpoints="):
         fit(model, digits, vae_loss, epochs=1, resume=True)
+    with pytest.raises(ValueError, match="epochs is None and steps None: give one"):
+        fit(model, digits, vae_loss)
+    with pytest.raises(ValueError, match="epochs is 1 and steps 1: give one"):
+        fit(model, digits, vae_loss, epochs=1, steps=1)
+    with pytest.raises(ValueError, match="give validation="):
+        fit(model, digits, vae_loss, epochs=1, patience=1)
+    with pytest.raises(ValueError, match="precision is 'fp16'"):
+        fit(model, digits, vae_loss, epochs=1, precision="fp16")
+    with pytest.raises(ValueError, match="data is empty"):
+        evaluate(model, digits.subset([]), vae_loss)
+
+
+def test_settings_must_agree_on_resume(digits, tmp_path):
+    settings = {"epochs": 1, "batch_size": 32, "checkpoints": tmp_path, "progress": False}
+    fit(small_vae(), digits, vae_loss, **settings)
+    for change, message in [
+        ({"lr": 1e-4}, "trained with lr=0.001, and this run asks for 0.0001"),
+        ({"seed": 3}, "seed=0"),
+        ({"precision": "bf16"}, "precision=fp32"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            fit(small_vae(), digits, vae_loss, resume=True, **(settings | change))
+    with pytest.raises(ValueError, match="images=96, and this run asks for 95"):
+        fit(small_vae(), digits.subset(slice(95)), vae_loss, resume=True, **settings)
+
+
+def test_steps(digits, tmp_path):
+    """3 steps are an epoch here: 7 steps are two of them and a row over the first batch more."""
+    settings = {"batch_size": 32, "progress": False}
+    by_steps, by_epochs = small_vae(), small_vae()
+    history = fit(by_steps, digits, vae_loss, steps=6, **settings)
+    assert history.equals(fit(by_epochs, digits, vae_loss, epochs=2, **settings))
+    assert same(by_steps.state_dict(), by_epochs.state_dict())
+    seen = []
+
+    def counted(model, batch, step):
+        seen.append((step, len(batch.index)))
+        return vae_loss(model, batch, step)
+
+    folder = {"checkpoints": tmp_path, **settings}
+    history = fit(small_vae(), digits, counted, steps=7, **folder)
+    assert seen == [(step, 32) for step in range(7)]
+    assert list(history.index) == [1, 2, 3]
+    again = fit(small_vae(), digits, vae_loss, steps=7, resume=True, **folder)
+    assert again.equals(history)
+    with pytest.raises(ValueError, match="ended within an epoch, at step 7"):
+        fit(small_vae(), digits, vae_loss, steps=9, resume=True, **folder)
+
+
+def test_early_stopping_and_best(digits, tmp_path):
+    """A loss whose validation value we choose: 3, 2, 2.5, 2.6, 1 stops after 2.6."""
+
+    class Chosen(NamedTuple):
+        loss: Tensor
+
+    def loss(model, batch, step):
+        if model.training:
+            return Chosen(model.weight.square().sum())
+        return Chosen(torch.tensor([3, 2, 2.5, 2.6, 1][step // 3 - 1]))
+
+    settings = {"epochs": 5, "batch_size": 32, "validation": digits, "progress": False}
+    folder = {"checkpoints": tmp_path, "resume": True}
+    history = fit(nn.Linear(2, 2), digits, loss, patience=2, **folder, **settings)
+    assert history.validation_loss.tolist() == pytest.approx([3, 2, 2.5, 2.6])
+    assert len(load_checkpoint(tmp_path / "best.pt")["history"]) == 2
+    history = fit(nn.Linear(2, 2), digits, loss, patience=2, **folder, **settings)
+    assert len(history) == 4, "a run that has stopped early stays stopped"
+
+
+def test_a_learning_rate_that_depends_on_the_step():
+    weight = nn.Parameter(torch.tensor(1.0))
+    optimizer = torch.optim.SGD([weight], lr=9.0)
+    for step in range(3):
+        descend(optimizer, 2 * weight, lambda step: 0.1 * (step + 1), step)
+    assert weight.item() == pytest.approx(1 - 2 * (0.1 + 0.2 + 0.3))
+
+
+def test_bf16_trains_like_fp32(digits):
+    settings = {"epochs": 3, "batch_size": 32, "validation": digits, "progress": False}
+    exact = fit(small_vae(), digits, vae_loss, **settings)
+    model = small_vae()
+    rounded = fit(model, digits, vae_loss, precision="bf16", **settings)
+    assert rounded.train_loss.tolist() != exact.train_loss.tolist()
+    assert rounded.train_loss.tolist() == pytest.approx(exact.train_loss.tolist(), rel=0.01)
+    assert model.to_mu.weight.dtype == torch.float32
+
+
+def test_compile_trains_like_eager(digits, monkeypatch):
+    """With everything but the C++ compiler, which would take a minute."""
+    compiled = []
+
+    def no_inductor(function):
+        compiled.append(function)
+        return real(function, backend="aot_eager")
+
+    real = torch.compile
+    settings = {"steps": 4, "batch_size": 32, "progress": False}
+    plain = fit(small_vae(), digits, vae_loss, **settings)
+    monkeypatch.setattr(torch, "compile", no_inductor)
+    other = fit(small_vae(), digits, vae_loss, compile=True, **settings)
+    assert compiled == [vae_loss]
+    assert other.train_loss.tolist() == pytest.approx(plain.train_loss.tolist(), rel=1e-4)
+
+
+def test_tensorboard(digits, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    history = fit(
+        small_vae(),
+        digits,
+        vae_loss,
+        epochs=2,
+        batch_size=32,
+        validation=digits,
+        tensorboard=tmp_path,
+        progress=False,
+    )
+    events = EventAccumulator(str(tmp_path)).Reload()
+    for name in history.columns:
+        split, part = name.split("_")
+        scalars = events.Scalars(f"{part}/{split}")
+        assert [s.step for s in scalars] == [1, 2]
+        assert [s.value for s in scalars] == pytest.approx(history[name].tolist())
+
+
+def test_on_epoch_sees_every_epoch_and_leaves_the_noise_alone(digits):
+    settings = {"epochs": 2, "batch_size": 32, "progress": False}
+    codes = []
+    model, plain = small_vae(), small_vae()
+
+    def log(epoch):
+        with torch.no_grad():
+            codes.append((epoch, model.posterior(digits.images[:5] / 255).sample()))
+
+    fit(model, digits, vae_loss, on_epoch=log, **settings)
+    fit(plain, digits, vae_loss, **settings)
+    assert [epoch for epoch, _ in codes] == [1, 2]
+    assert not torch.equal(codes[0][1], codes[1][1])
+    assert same(model.state_dict(), plain.state_dict())
+
+
+def test_progress_bar(digits, capsys):
+    for progress in (True, False):
+        fit(small_vae(), digits, vae_loss, epochs=1, batch_size=32, progress=progress)
+        shown = capsys.readouterr().err
+        assert ("3/3" in shown and "train_loss=" in shown) if progress else not shown
+
+
+def test_progress_bar_obeys_the_environment(tmp_path):
+    """tqdm reads TQDM_DISABLE when it is imported: hence a fresh process."""
+    code = "from coursekit.training.run import _bar; print(_bar(3, True).disable)"
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"TQDM_DISABLE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout == "True\n"
+    assert not process.stderr
