@@ -112,8 +112,7 @@ def _show(mark: str, id: str, lines: list[str], result: Result | None = None) ->
     text = f"{mark} {id}: " + "\n  ".join(lines)
     # Only a session of IPython can show HTML; in a plain script nothing is imported for it.
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if shell is not None and hasattr(shell, "kernel"):
+    if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
         color = _COLORS[mark]
         body = "".join(f"<div>{html.escape(line)}</div>" for line in lines[1:])
         box = (

@@ -1,0 +1,372 @@
+"""The walls around a student's code, best first, each tried by running something inside.
+
+bubblewrap: own PIDs, no network, an empty file system but for Python. namespaces: the same but for
+the file system, which can be read (what the grader keeps secret is hidden) and not written. limits:
+nothing but limits on time and memory.
+"""
+
+import ast
+import contextlib
+import json
+import os
+import shutil
+import site
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+LEVELS = ("bubblewrap", "namespaces", "limits")
+
+REFUSAL = (
+    "this is coursekit's own answer to the exercise. It does not run while you are graded: "
+    "write the function yourself"
+)
+
+START_SECONDS = 120
+
+
+class NoSandbox(Exception):
+    """No level works here, or none that is good enough."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a submission may use. Seconds are wall-clock, kept by the grader."""
+
+    cell: float = 10.0
+    call: float = 5.0
+    submission: float = 120.0
+    memory: int = 2**31
+
+
+@dataclass
+class Server:
+    """A process inside the sandbox that has torch loaded and forks for each submission."""
+
+    level: str
+    warnings: list[str]
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    folder: tempfile.TemporaryDirectory[str]
+    home: Path | None
+
+    def fork(self) -> tuple[socket.socket, socket.socket]:
+        """A new student's process: the socket that it answers on, and its lifeline.
+
+        Closing the lifeline kills it. OSError if the server is gone.
+        """
+        link, far_link = socket.socketpair()
+        lifeline, far_lifeline = socket.socketpair()
+        with far_link, far_lifeline:
+            socket.send_fds(self.control, [b"x"], [far_link.fileno(), far_lifeline.fileno()])
+        return link, lifeline
+
+    def clean(self) -> None:
+        """Empty the home folder, where it is a real one that submissions share."""
+        if self.home is not None:
+            for path in self.home.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.control.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
+        with contextlib.suppress(OSError):
+            self.folder.cleanup()
+
+
+@dataclass(frozen=True)
+class Walls:
+    """What to build: which levels are good enough, what to hide, what refuses to run."""
+
+    limits: Limits = field(default_factory=Limits)
+    levels: tuple[str, ...] = LEVELS
+    hidden: tuple[str, ...] = ()
+    """Folders and files that the student's code must not see."""
+    refuse: tuple[str, ...] = ()
+    """coursekit's functions, by dotted name, that answer an exercise."""
+
+
+def start(walls: Walls) -> Server:
+    """Start a server in the best sandbox that works. `NoSandbox` if none does."""
+    reasons = []
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if os.name != "posix":
+        raise NoSandbox(
+            "grading needs processes that fork, which Windows has not: "
+            "run it under WSL 2, in a container or on a Linux machine"
+        )
+    for level in LEVELS:
+        # As root, the student's code becomes the user `nobody` where that user can read Python.
+        for nobody in (True, False) if root else (False,):
+            try:
+                if level not in walls.levels:
+                    raise NoSandbox("not good enough for --require-sandbox")
+                server = _start(level, nobody, walls)
+            except (NoSandbox, OSError) as error:
+                reasons.append(f"{level}{' as nobody' if nobody else ''}: {error}")
+            else:
+                server.warnings += _warnings(level, root and not nobody, reasons)
+                return server
+    raise NoSandbox("no sandbox works here. " + "; ".join(reasons))
+
+
+def _warnings(level: str, as_root: bool, reasons: list[str]) -> list[str]:
+    found = []
+    if level == "limits":
+        found.append(
+            "NO SANDBOX: submissions run with your rights. They can read and write your files and "
+            "use the network; only time and memory are limited. "
+            f"Install bubblewrap, or grade in a container. ({'; '.join(reasons)})"
+        )
+    elif level == "namespaces":
+        found.append(
+            "Weaker sandbox: submissions cannot write, use the network or see other processes, "
+            f"but they can read this machine's files. ({'; '.join(reasons)})"
+        )
+    if as_root and level != "bubblewrap":
+        found.append(
+            "Submissions run as root, for whom limits on the number of processes are void."
+        )
+    elif as_root:
+        found.append("Submissions run as root inside the sandbox: grade as an ordinary user.")
+    return found
+
+
+def _start(level: str, nobody: bool, walls: Walls) -> Server:
+    folder = tempfile.TemporaryDirectory(prefix="coursekit-grade-")
+    try:
+        return _start_in(folder, level, nobody, walls)
+    except BaseException:
+        folder.cleanup()
+        raise
+
+
+def _start_in(
+    folder: tempfile.TemporaryDirectory[str], level: str, nobody: bool, walls: Walls
+) -> Server:
+    tools = Path(folder.name)
+    tools.chmod(0o755)
+    prepare(tools, walls.refuse)
+    home = tools / "home"
+    home.mkdir()
+    home.chmod(0o777)
+    inside = Path("/grader") if level == "bubblewrap" else tools
+    near, far = socket.socketpair()
+    settings = {
+        "control": far.fileno(),
+        "namespaces": level != "limits",
+        "home": str(inside / "home"),
+        "empty": _empty(level, walls.hidden),
+        "nobody": nobody,
+        "memory": walls.limits.memory,
+        "cpu_seconds": int(walls.limits.submission) + 10,
+        # For an ordinary user without namespaces the count includes all that user's processes.
+        "count_processes": nobody or level != "limits",
+        "processes": 256,
+        "preload": ["coursekit.objectives", "coursekit.data", "coursekit.models"],
+    }
+    python = [sys.executable, "-s", "-B", str(inside / "worker.py"), json.dumps(settings)]
+    prefix = {"bubblewrap": _bubblewrap, "namespaces": _unshare, "limits": _bare}[level]
+    environment = {
+        "LANG": "C.UTF-8",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "PATH": os.defpath,
+    }
+    process = subprocess.Popen(
+        [*prefix(tools, nobody), *python],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+        pass_fds=[far.fileno()],
+        start_new_session=True,  # Ctrl-C is for the grader, which ends its servers itself
+    )
+    far.close()
+    server = Server(level, [], process, near, folder, home if level == "limits" else None)
+    try:
+        near.settimeout(START_SECONDS)
+        if near.recv(6) != b"ready\n":
+            raise NoSandbox("it does not start")
+        near.settimeout(None)
+        _try(server)
+    except (NoSandbox, OSError) as error:
+        server.control.close()
+        process.kill()
+        said = process.communicate()[1].decode(errors="replace").strip().splitlines()
+        raise NoSandbox(f"{said[-1] if said else error or 'it does not start'}") from error
+    return server
+
+
+def _try(server: Server) -> None:
+    """One cell and one call: what cannot do that is no sandbox to grade in."""
+    from coursekit.grading.remote import Student
+    from coursekit.grading.testing import AnswerError
+
+    cell = "import colorsys, numpy.polynomial\ndef increment(x): return x + 1\n"
+    with Student(server, Limits(), [(1, cell, [0, 1])], ["increment"]) as student:
+        try:
+            right = student.function("increment")(1) == 2 and not student.errors
+        except AnswerError as error:
+            raise NoSandbox(f"it starts, but does not answer: {error}") from error
+        if not right:
+            raise NoSandbox(f"Python does not work in it: {student.errors}")
+
+
+def _empty(level: str, hidden: Iterable[str]) -> list[str]:
+    """Folders that appear empty, files that appear gone."""
+    installed = [str(Path(path) / "coursekit") for path in _site_packages()]
+    if level == "bubblewrap":
+        return ["/tmp", "/dev/shm", *filter(os.path.isdir, installed)]
+    kept = [os.path.realpath(p) for p in _python()] + [os.path.realpath(tempfile.gettempdir())]
+    chosen = [os.path.realpath(path) for path in [*hidden, *installed, _source()]]
+    # Hiding a folder that Python itself lives in would hide Python.
+    return [p for p in chosen if not any(_within(k, p) for k in kept) and os.path.exists(p)]
+
+
+def _within(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
+
+
+def _source() -> str:
+    return str(Path(__file__).resolve().parent.parent)
+
+
+def _site_packages() -> list[str]:
+    return [
+        *site.getsitepackages(),
+        *([site.getusersitepackages()] if site.ENABLE_USER_SITE else []),
+    ]
+
+
+def _python() -> list[str]:
+    """The folders that Python, torch and numpy live in."""
+    found = [sys.prefix, sys.base_prefix, *filter(os.path.isdir, _site_packages())]
+    for name in ("torch", "numpy"):
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            found.append(str(Path(spec.origin).parent.parent))
+    return sorted({os.path.abspath(path) for path in found} | {os.path.realpath(p) for p in found})
+
+
+def _bubblewrap(tools: Path, nobody: bool) -> list[str]:
+    program = shutil.which("bwrap")
+    if program is None:
+        raise NoSandbox("bwrap is not installed")
+    capabilities = ["CAP_SYS_ADMIN", "CAP_SETPCAP"]
+    if nobody:
+        capabilities += ["CAP_SETUID", "CAP_SETGID", "CAP_KILL"]
+    command = [program, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net"]
+    command += ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    command += [] if nobody else ["--unshare-user"]
+    for capability in capabilities:
+        command += ["--cap-add", capability]
+    for path in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime"):
+        if os.path.islink(path) and not path.startswith("/etc"):
+            command += ["--symlink", os.readlink(path), path]
+        elif os.path.exists(path):
+            command += ["--ro-bind", path, path]
+    bound: list[str] = []
+    for path in _python():
+        if not any(_within(path, b) for b in bound):
+            bound.append(path)
+            for parent in reversed(Path(path).parents[:-1]):  # else only root may enter them
+                command += ["--dir", str(parent)]
+            command += ["--ro-bind", path, path]
+    command += ["--ro-bind", str(tools), "/grader", "--proc", "/proc", "--dev", "/dev"]
+    return [*command, "--dir", "/tmp", "--chdir", "/grader", "--"]
+
+
+def _unshare(tools: Path, nobody: bool) -> list[str]:
+    program = shutil.which("unshare")
+    if program is None:
+        raise NoSandbox("unshare is not installed")
+    user = [] if nobody else ["-r"]
+    return [program, *user, "-n", "-p", "-m", "-i", "--fork", "--kill-child", "--"]
+
+
+def _bare(tools: Path, nobody: bool) -> list[str]:
+    return []
+
+
+# --- coursekit without the answers ---------------------------------------------------------------
+
+
+def prepare(tools: Path, refuse: Iterable[str]) -> None:
+    """Fill `tools` with the worker and a copy of coursekit in which the answers refuse to run.
+
+    Neither tests nor references are copied, so they are not on the disk that a student's code sees.
+    """
+    here = Path(__file__).parent
+    for name in ("worker.py", "wire.py"):
+        shutil.copyfile(here / name, tools / name)
+    source, copy = here.parent, tools / "coursekit"
+    apart = shutil.ignore_patterns("__pycache__", "exercises", "grading", "cli.py")
+    shutil.copytree(source, copy, ignore=apart)
+    for path in copy.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    (copy / "__init__.py").write_text(_STANDIN)
+    for name in refuse:
+        _refuse(copy, name)
+
+
+_STANDIN = '''
+def check(*args, **kwargs):
+    """Nothing is checked here: what `check` would say is decided outside."""
+    return False
+
+hint = check
+'''
+
+
+def _refuse(package: Path, name: str) -> None:
+    """Replace the body of a function, or of a method `Class.method`, wherever it is defined."""
+    head, *parts = name.split(".")
+    if head != "coursekit":
+        raise ValueError(f"{name!r} is not a part of coursekit, so it cannot be made to refuse")
+    folder = package
+    while parts and (folder / parts[0]).is_dir():
+        folder /= parts.pop(0)
+    files: list[Path] = sorted(folder.glob("*.py"))
+    if parts and (folder / f"{parts[0]}.py").is_file():
+        files = [folder / f"{parts.pop(0)}.py"]
+    found = False
+    for path in files:
+        tree = ast.parse(path.read_text())
+        for definition in _definitions(tree, parts):
+            found = True
+            definition.body = ast.parse(f"raise RuntimeError({REFUSAL!r})").body
+            path.write_text(ast.unparse(tree))
+    if not found:
+        raise ValueError(f"an exercise forbids {name!r}, but coursekit has no such function")
+
+
+def _definitions(tree: ast.AST, parts: list[str]) -> Iterator[ast.FunctionDef]:
+    """The functions called `parts` inside `tree`; for a class, its constructor and methods."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef) and parts == [node.name]:
+            yield node
+        elif isinstance(node, ast.ClassDef) and parts[:1] == [node.name]:
+            if parts[1:]:
+                yield from _definitions(node, parts[1:])
+            else:
+                yield from (n for n in node.body if isinstance(n, ast.FunctionDef))
+
+
+def levels_from(worst: str) -> tuple[str, ...]:
+    """The levels that are at least as good as `worst`."""
+    return LEVELS[: LEVELS.index(worst) + 1]
