@@ -5,10 +5,29 @@ from typing import Protocol
 from torch import Tensor
 from torch.distributions import Distribution
 
+from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
+from coursekit.models.autoencoder import Autoencoder
 from coursekit.models.gan import DCGAN, GAN, MLPGAN, ConditionalGAN
+from coursekit.models.gaussian_vae import GaussianVAE
+from coursekit.models.mlp_vae import MLPVAE
+from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.vae import VAE, ConvVAE
 
-__all__ = ["DCGAN", "GAN", "MLPGAN", "VAE", "ConditionalGAN", "ConvVAE", "LatentVariableModel"]
+__all__ = [
+    "DCGAN",
+    "GAN",
+    "MLPGAN",
+    "MLPVAE",
+    "VAE",
+    "AutoDecoder",
+    "Autoencoder",
+    "ConditionalGAN",
+    "ConvVAE",
+    "GaussianVAE",
+    "LatentVariableModel",
+    "SmallConvVAE",
+    "VariationalAutoDecoder",
+]
 
 
 class LatentVariableModel(Protocol):

@@ -21,6 +21,12 @@ from coursekit.objectives.bounds import (
     log_weights,
 )
 from coursekit.objectives.elbo import ELBO, kl_divergence, negative_elbo, reparameterize
+from coursekit.objectives.errors import (
+    FrobeniusError,
+    SquaredError,
+    frobenius_error,
+    squared_error,
+)
 from coursekit.objectives.schedules import cyclical_annealing, linear_annealing
 
 __all__ = [
@@ -28,11 +34,14 @@ __all__ = [
     "IWAE",
     "CriticLoss",
     "DiscriminatorLoss",
+    "FrobeniusError",
     "GeneratorLoss",
+    "SquaredError",
     "bce_discriminator",
     "cyclical_annealing",
     "elbo_from_distributions",
     "free_bits",
+    "frobenius_error",
     "gradient_penalty",
     "hinge_discriminator",
     "iwae",
@@ -44,6 +53,7 @@ __all__ = [
     "non_saturating_generator",
     "reparameterize",
     "saturating_generator",
+    "squared_error",
     "wasserstein_critic",
     "wasserstein_generator",
 ]
