@@ -2,6 +2,7 @@
 
 from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from coursekit.training.latents import fit_latents, infer_latents
 from coursekit.training.loop import evaluate, fit
 from coursekit.training.run import default_device
 
@@ -10,7 +11,9 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_adversaries",
+    "fit_latents",
     "gan_losses",
+    "infer_latents",
     "load_checkpoint",
     "load_weights",
     "save_checkpoint",

@@ -1,8 +1,6 @@
 """The loop for adversaries: a discriminator, or critic, against the rest of the model."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -13,12 +11,11 @@ from coursekit.models.gan import GAN
 from coursekit.objectives import adversarial as losses
 from coursekit.training.run import (
     Loss,
+    Options,
     Parts,
     Precision,
     Rate,
-    Settings,
     adam,
-    check_finite,
     default_device,
     descend,
     prepare,
@@ -39,21 +36,13 @@ def fit_adversaries(
     discriminator_loss: Loss,
     generator_loss: Loss,
     *,
-    epochs: int | None = None,
-    steps: int | None = None,
-    batch_size: int = 128,
     lr: tuple[Rate, Rate] = (1e-4, 1e-4),
     betas: tuple[float, float] = (0.5, 0.999),
     discriminator_steps: int = 1,
-    seed: int = 0,
     device: str | torch.device | None = None,
     precision: Precision = "fp32",
     compile: bool = False,
-    checkpoints: str | Path | None = None,
-    resume: bool = False,
-    tensorboard: str | Path | None = None,
-    on_epoch: Callable[[int], object] | None = None,
-    progress: bool = True,
+    **options: Unpack[Options],
 ) -> "pd.DataFrame":
     """Train `model.discriminator` and all the rest of `model` against each other, with Adam.
 
@@ -65,9 +54,9 @@ def fit_adversaries(
         critic, with every batch.
 
     The history has the columns `train_discriminator_<part>` and `train_generator_<part>`, means
-    over all images. There is no validation loss, since each side's loss measures the other side.
-    All else, checkpoints and exact resume included, is as in `fit`; there is no `best.pt`, and
-    one process only.
+    over all images. There is no validation loss, since each side's loss measures the other side,
+    and so no `best.pt`. One process only. All else is as in `fit`: epochs or steps, batch_size,
+    seed, checkpoints, resume, tensorboard, on_epoch, progress.
     """
     require.at_least("discriminator_steps", discriminator_steps, 1)
     if world()[1] > 1:
@@ -76,44 +65,33 @@ def fit_adversaries(
     train = train.to(device)
     judge = prepare(model, discriminator_loss, device, precision, compile)
     forge = prepare(model, generator_loss, device, precision, compile)
-    judging = list(model.discriminator.parameters())
-    own = set(judging)
-    forging = [p for p in model.parameters() if p not in own]
-    optimizers = [adam(judging, lr[0], betas), adam(forging, lr[1], betas)]
+    weights = {"discriminator": list(model.discriminator.parameters())}
+    own = set(weights["discriminator"])
+    weights["generator"] = [p for p in model.parameters() if p not in own]
+    turns = {
+        "discriminator": (judge, adam(weights["discriminator"], lr[0], betas), lr[0]),
+        "generator": (forge, adam(weights["generator"], lr[1], betas), lr[1]),
+    }
 
     def update(batch: Batch, step: int) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
-        turns = [("discriminator", judge, optimizers[0], lr[0])]
-        if (step + 1) % discriminator_steps == 0:
-            turns.append(("generator", forge, optimizers[1], lr[1]))
-        for name, loss, optimizer, turn_lr in turns:
+        for side, (loss, optimizer, side_lr) in turns.items():
+            if side == "generator" and (step + 1) % discriminator_steps:
+                continue
             # Gradients only for the side that moves: the other's would be computed for nothing.
-            for side, weights in (("discriminator", judging), ("generator", forging)):
-                for weight in weights:
-                    weight.requires_grad_(side == name)
-            parts = loss(model, batch, step)._asdict()
-            check_finite(parts, step)
-            descend(optimizer, parts["loss"], turn_lr, step)
-            values |= {f"{name}_{part}": value for part, value in parts.items()}
+            for name, parameters in weights.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name == side)
+            parts = descend({optimizer: side_lr}, loss(model, batch, step), step)
+            values |= {f"{side}_{part}": value for part, value in parts.items()}
         return values
 
     try:
         return run(
             model,
-            optimizers,
+            [optimizer for _, optimizer, _ in turns.values()],
             train,
             update,
-            Settings(
-                epochs=epochs,
-                steps=steps,
-                batch_size=batch_size,
-                seed=seed,
-                checkpoints=checkpoints,
-                resume=resume,
-                progress=progress,
-                tensorboard=tensorboard,
-                on_epoch=on_epoch,
-            ),
             must_agree={
                 "discriminator lr": rate(lr[0], 0),
                 "generator lr": rate(lr[1], 0),
@@ -121,6 +99,7 @@ def fit_adversaries(
                 "discriminator_steps": discriminator_steps,
                 "precision": precision,
             },
+            **options,
         )
     finally:
         model.requires_grad_(True)

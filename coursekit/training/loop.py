@@ -14,9 +14,7 @@ from coursekit.training.run import (
     Parts,
     Precision,
     Rate,
-    Settings,
     adam,
-    check_finite,
     default_device,
     descend,
     prepare,
@@ -88,10 +86,7 @@ def fit(
         compute = nn.parallel.DistributedDataParallel(compute)
 
     def update(batch: Batch, step: int) -> dict[str, Tensor]:
-        parts = compute(batch, step)
-        check_finite(parts._asdict(), step)
-        descend(optimizer, parts.loss, lr, step)
-        return parts._asdict()
+        return descend({optimizer: lr}, compute(batch, step), step)
 
     def validate(step: int) -> dict[str, float]:
         assert validation is not None
@@ -102,20 +97,18 @@ def fit(
         [optimizer],
         train,
         update,
-        Settings(
-            epochs=epochs,
-            steps=steps,
-            batch_size=batch_size,
-            seed=seed,
-            checkpoints=checkpoints,
-            resume=resume,
-            progress=progress,
-            patience=patience,
-            tensorboard=tensorboard,
-            on_epoch=on_epoch,
-        ),
-        validate=validate if validation is not None else None,
         must_agree={"lr": rate(lr, 0), "precision": precision},
+        validate=validate if validation is not None else None,
+        patience=patience,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        seed=seed,
+        checkpoints=checkpoints,
+        resume=resume,
+        tensorboard=tensorboard,
+        on_epoch=on_epoch,
+        progress=progress,
     )
 
 

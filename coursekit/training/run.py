@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 from math import ceil, isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +47,8 @@ Update = Callable[[Batch, int], dict[str, Tensor]]
 """update(batch, step): moves the weights; what it measured, averages over the batch, by name."""
 
 
-class Settings(NamedTuple):
-    """How long, from which seed, and what is kept: the arguments that all loops share."""
+class Options(TypedDict, total=False):
+    """The arguments that all loops share; what they mean stands in `fit`."""
 
     epochs: int | None
     steps: int | None
@@ -56,10 +56,9 @@ class Settings(NamedTuple):
     seed: int
     checkpoints: str | Path | None
     resume: bool
+    tensorboard: str | Path | None
+    on_epoch: Callable[[int], object] | None
     progress: bool
-    patience: int | None = None
-    tensorboard: str | Path | None = None
-    on_epoch: Callable[[int], object] | None = None
 
 
 def run(
@@ -67,27 +66,42 @@ def run(
     optimizers: Sequence[Optimizer],
     train: ImageSet,
     update: Update,
-    settings: Settings,
     *,
-    validate: Callable[[int], dict[str, float]] | None = None,
     must_agree: dict[str, Any],
+    validate: Callable[[int], dict[str, float]] | None = None,
+    patience: int | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    checkpoints: str | Path | None = None,
+    resume: bool = False,
+    tensorboard: str | Path | None = None,
+    on_epoch: Callable[[int], object] | None = None,
+    progress: bool = True,
 ) -> "pd.DataFrame":
     """Call `update` on every batch of every epoch; return the history, a row an epoch.
 
-    validate(step) gives the columns `validation_…`. must_agree: further settings (plain values)
-    that a resumed run must share with the run that wrote the checkpoint.
+    must_agree: settings (plain values) that a resumed run must share with the run that wrote the
+    checkpoint, beyond those seen here. validate(step) gives the columns `validation_…`. All else
+    is as in `fit`.
     """
     import pandas as pd
 
-    _check(model, train, settings, validated=validate is not None)
+    _check_length(epochs, steps, batch_size, patience)
+    _check_batches(model.train(), len(train), batch_size)
+    if patience is not None and validate is None:
+        raise ValueError("patience= waits for a better validation loss: give validation= too")
+    if resume and checkpoints is None:
+        raise ValueError("resume=True needs checkpoints=, the folder that holds last.pt")
     rank, processes = world()
-    per_epoch = ceil(len(train) / settings.batch_size)
-    total = settings.steps if settings.steps is not None else (settings.epochs or 0) * per_epoch
-    folder = Path(settings.checkpoints) if settings.checkpoints is not None else None
-    order = torch.Generator().manual_seed(settings.seed)
+    per_epoch = ceil(len(train) / batch_size)
+    total = (epochs or 0) * per_epoch if steps is None else steps
+    folder = Path(checkpoints) if checkpoints is not None else None
+    order = torch.Generator().manual_seed(seed)
     must_agree = {
-        "seed": settings.seed,
-        "batch_size": settings.batch_size,
+        "seed": seed,
+        "batch_size": batch_size,
         "images": len(train),
         "processes": processes,
         **must_agree,
@@ -95,8 +109,8 @@ def run(
     history: list[dict[str, float]] = []
     step = 0
 
-    with seeded(settings.seed + rank), _bar(total, settings.progress and rank == 0) as bar:
-        if settings.resume and folder is not None and (folder / "last.pt").exists():
+    with seeded(seed + rank), _bar(total, progress and rank == 0) as bar:
+        if resume and folder is not None and (folder / "last.pt").exists():
             path = folder / "last.pt"
             state = load_checkpoint(path)
             _same(state["settings"], must_agree, path)
@@ -113,12 +127,12 @@ def run(
                 )
             bar.update(step)
 
-        with _log(settings.tensorboard if rank == 0 else None, len(history)) as log:
-            while step < total and not _stalled(history, settings.patience):
+        with _log(tensorboard if rank == 0 else None, len(history)) as log:
+            while step < total and not _stalled(history, patience):
                 epoch = len(history) + 1
                 model.train()
                 means = Means()
-                batches = train.batches(settings.batch_size, shuffle=True, generator=order)
+                batches = train.batches(batch_size, shuffle=True, generator=order)
                 for batch in islice(batches, total - step):
                     try:
                         values = update(_share(batch, rank, processes), step)
@@ -132,11 +146,11 @@ def run(
                     row |= {f"validation_{k}": v for k, v in validate(step).items()}
                 history.append(row)
                 log(row)
-                if settings.on_epoch is not None:
+                if on_epoch is not None:
                     # In eval mode and with noise of its own, it cannot change what training does.
                     model.eval()
-                    with seeded(settings.seed + epoch):
-                        settings.on_epoch(epoch)
+                    with seeded(seed + epoch):
+                        on_epoch(epoch)
                     model.train()
                 rng = _of_all_processes(_rng_state(), processes)
                 if folder is not None and rank == 0:
@@ -187,24 +201,26 @@ def rate(lr: Rate, step: int) -> float:
     return lr(step) if callable(lr) else lr
 
 
-def descend(optimizer: Optimizer, loss: Tensor, lr: Rate, step: int) -> None:
-    """One step of gradient descent on `loss`."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate(lr, step)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+def descend(optimizers: dict[Optimizer, Rate], parts: Parts, step: int) -> dict[str, Tensor]:
+    """One step of gradient descent on `parts.loss`, each optimizer at its rate; the parts by name.
 
-
-def check_finite(parts: dict[str, Tensor], step: int) -> None:
-    """Raise FloatingPointError, naming the parts and the step, unless every part is finite."""
-    if not isfinite(parts["loss"].item()):
-        values = ", ".join(f"{name} = {value.item():.4g}" for name, value in parts.items())
+    Raises FloatingPointError, before any weight moves, when the loss is not finite.
+    """
+    values = parts._asdict()
+    if not isfinite(parts.loss.item()):
+        listed = ", ".join(f"{name} = {value.item():.4g}" for name, value in values.items())
         raise FloatingPointError(
-            f"step {step}: {values}. A loss that is not finite stops the training: "
-            "lower lr, look for log(0) or exp of a large logvar, and check that pixels are in "
-            "[0, 1]"
+            f"step {step}: {listed}. A loss that is not finite stops the training: lower lr, look "
+            "for log(0) or exp of a large logvar, and check that pixels are in [0, 1]"
         )
+    for optimizer, lr in optimizers.items():
+        for group in optimizer.param_groups:
+            group["lr"] = rate(lr, step)
+        optimizer.zero_grad()
+    parts.loss.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    return values
 
 
 def prepare(
@@ -256,33 +272,32 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _check(model: nn.Module, train: ImageSet, settings: Settings, validated: bool) -> None:
-    if len(train) == 0:
-        raise ValueError("the training set is empty: load it with size >= 1")
-    if (settings.epochs is None) == (settings.steps is None):
-        raise ValueError(
-            f"epochs is {settings.epochs} and steps {settings.steps}: give one of the two"
-        )
-    for name in ("epochs", "steps", "batch_size", "patience"):
-        value = getattr(settings, name)
+def _check_length(
+    epochs: int | None, steps: int | None, batch_size: int, patience: int | None
+) -> None:
+    if (epochs is None) == (steps is None):
+        raise ValueError(f"epochs is {epochs} and steps {steps}: give one of the two")
+    given = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "patience": patience}
+    for name, value in given.items():
         if value is not None:
             require.at_least(name, value, 1)
-    if settings.resume and settings.checkpoints is None:
-        raise ValueError("resume=True needs checkpoints=, the folder that holds last.pt")
-    if settings.patience is not None and not validated:
-        raise ValueError("patience= waits for a better validation loss: give validation= too")
-    last = len(train) % settings.batch_size or settings.batch_size
+
+
+def _check_batches(model: nn.Module, images: int, batch_size: int) -> None:
+    if images == 0:
+        raise ValueError("the training set is empty: load it with size >= 1")
+    last = images % batch_size or batch_size
     processes = world()[1]
-    if settings.batch_size % processes or last % processes:
+    if batch_size % processes or last % processes:
         raise ValueError(
-            f"{len(train)} images in batches of {settings.batch_size} do not split evenly over "
-            f"{processes} processes: let both numbers be multiples of {processes}"
+            f"{images} images in batches of {batch_size} do not split evenly over {processes} "
+            f"processes: let both numbers be multiples of {processes}"
         )
     batch_norm = nn.modules.batchnorm._BatchNorm
-    if last // processes == 1 and any(isinstance(m, batch_norm) for m in model.modules()):
+    if last == processes and any(isinstance(m, batch_norm) and m.training for m in model.modules()):
         raise ValueError(
-            f"{len(train)} images in batches of {settings.batch_size} leave a last batch of one, "
-            "of which BatchNorm has no variance: change batch_size by one, or take one image less"
+            f"{images} images in batches of {batch_size} leave a last batch of one, of which "
+            "BatchNorm has no variance: change batch_size by one, or take one image less"
         )
 
 

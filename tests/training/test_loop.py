@@ -259,7 +259,7 @@ def test_a_learning_rate_that_depends_on_the_step():
     weight = nn.Parameter(torch.tensor(1.0))
     optimizer = torch.optim.SGD([weight], lr=9.0)
     for step in range(3):
-        descend(optimizer, 2 * weight, lambda step: 0.1 * (step + 1), step)
+        descend({optimizer: lambda step: 0.1 * (step + 1)}, Squares(2 * weight, weight), step)
     assert weight.item() == pytest.approx(1 - 2 * (0.1 + 0.2 + 0.3))
 
 

@@ -1,0 +1,103 @@
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from coursekit import data
+from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
+from coursekit.objectives import elbo_from_distributions
+from coursekit.training import fit_latents, infer_latents
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits", size=96, resolution=(8, 8), seed=0)
+
+
+class Squares(NamedTuple):
+    loss: Tensor
+
+
+def squares(model, batch, step):
+    error = batch.images - model.decode(model.codes(batch.index))
+    return Squares(error.square().flatten(1).sum(1).mean())
+
+
+def bound(model, batch, step):
+    q = model.posterior(batch.index)
+    return elbo_from_distributions(batch.images, q, model.prior, model.likelihood)
+
+
+def autodecoder(count=96):
+    torch.manual_seed(0)
+    return AutoDecoder(count, 4, (1, 8, 8))
+
+
+def variational(count=96):
+    torch.manual_seed(0)
+    return VariationalAutoDecoder(count, 4, (1, 8, 8))
+
+
+SETTINGS = {"batch_size": 32, "progress": False}
+
+
+@pytest.mark.parametrize(("build", "loss"), [(autodecoder, squares), (variational, bound)])
+def test_resume_ends_in_the_same_weights(digits, tmp_path, build, loss):
+    straight, resumed = build(), build()
+    whole = fit_latents(straight, digits, loss, epochs=4, **SETTINGS)
+    fit_latents(build(), digits, loss, epochs=2, checkpoints=tmp_path, **SETTINGS)
+    history = fit_latents(
+        resumed, digits, loss, epochs=4, checkpoints=tmp_path, resume=True, **SETTINGS
+    )
+    assert history.equals(whole)
+    expected = straight.state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in resumed.state_dict().items())
+    assert whole.train_loss.iloc[-1] < whole.train_loss.iloc[0]
+
+
+def test_only_the_codes_in_the_batch_move(digits):
+    model, fresh = autodecoder(), autodecoder()
+    seen = []
+
+    def recorded(model, batch, step):
+        seen.append(batch.index)
+        return squares(model, batch, step)
+
+    fit_latents(model, digits, recorded, steps=2, **SETTINGS)
+    moved = (model.location.weight != fresh.location.weight).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == torch.cat(seen).sort().values.tolist()
+    assert len(torch.cat(seen)) == 64
+
+
+def test_codes_of_new_images_come_from_the_frozen_decoder(digits):
+    test = data.load("digits", "test", size=40, resolution=(8, 8), seed=1)
+    model = autodecoder()
+    fit_latents(model, digits, squares, epochs=20, **SETTINGS)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found, history = infer_latents(model, test, squares, epochs=20, **SETTINGS)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert all(torch.equal(v, before[k]) for k, v in found.state_dict().items() if "decoder" in k)
+    assert found.location.weight.shape == (40, 4)
+    assert history.train_loss.iloc[-1] < 0.9 * history.train_loss.iloc[0]
+    again, _ = infer_latents(model, test, squares, epochs=20, **SETTINGS)
+    assert torch.equal(again.location.weight, found.location.weight)
+
+
+def test_bad_settings_are_named(digits, tmp_path):
+    with pytest.raises(ValueError, match="owns 40 codes, but train has 96 images"):
+        fit_latents(autodecoder(40), digits, squares, epochs=1, **SETTINGS)
+    with pytest.raises(TypeError, match="epoch"):
+        fit_latents(autodecoder(), digits, squares, epoch=1)
+    fit_latents(autodecoder(), digits, squares, epochs=1, checkpoints=tmp_path, **SETTINGS)
+    with pytest.raises(ValueError, match=r"latent_lr=0\.01, and this run asks for 0\.5"):
+        fit_latents(
+            autodecoder(),
+            digits,
+            squares,
+            epochs=2,
+            latent_lr=0.5,
+            checkpoints=tmp_path,
+            resume=True,
+            **SETTINGS,
+        )
