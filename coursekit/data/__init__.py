@@ -7,16 +7,16 @@ for batch in train.batches(128, shuffle=True): ...
 
 from __future__ import annotations
 
-from coursekit.data import digits
+from coursekit.data import digits, faces, shapes
 from coursekit.data.files import DataError, data_home
 from coursekit.data.imageset import Batch, Binarization, ImageSet, check_resolution
-from coursekit.data.real import load_mnist
+from coursekit.data.real import load_mnist, load_optdigits
 from coursekit.data.rendered import Renderer, render
 
 __all__ = ["NAMES", "Batch", "Binarization", "DataError", "ImageSet", "data_home", "load"]
 
-_RENDERED: dict[str, Renderer] = {"digits": digits}
-_REAL = {"mnist": load_mnist}
+_RENDERED: dict[str, Renderer] = {"digits": digits, "shapes": shapes, "faces": faces}
+_REAL = {"optdigits": load_optdigits, "mnist": load_mnist}
 NAMES = (*_RENDERED, *_REAL)
 
 

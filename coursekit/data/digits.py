@@ -15,7 +15,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-CLASSES = tuple("0123456789")
+from coursekit.data.rendered import Factors, draw_in_chunks
+
+CLASSES: tuple[str, ...] = tuple("0123456789")
 SIZES = {"train": 20_000, "validation": 4_000, "test": 4_000}
 LABEL: str | None = "class"
 RESOLUTION = (28, 28)
@@ -32,6 +34,7 @@ RANGES = {
     "y": (-1.5, 1.5),
 }
 
+_CHUNK_PIXELS = 1 << 19
 _POINTS = 72  # pen positions per image
 _CONTROLS = 16  # spline points per template, at most
 
@@ -170,6 +173,7 @@ TEMPLATES: dict[int, list[_Template]] = {
     ],
 }  # fmt: skip
 STYLES = torch.tensor([len(TEMPLATES[digit]) for digit in range(10)])
+FACTORS: Factors = {"class": 10, "style": int(STYLES.max()), **RANGES}
 
 
 @cache
@@ -259,17 +263,26 @@ def images_from_factors(
 ) -> Tensor:
     """Draw the digits with these factors: uint8 (N, 1, H, W), white ink on black.
 
+    style: counts around, as some digits have two ways of writing and some three.
     generator: draws the tremor of the hand (CPU); None draws every digit without tremor.
     The picture is made on the device of the factors.
     """
-    digit = factors["class"]
-    device = digit.device
-    n = len(digit)
-    controls, positions, tangents, ends, first = (table.to(device) for table in _tables())
-    template = first[digit] + factors["style"]
-    points = controls[template]
     if generator is not None:
-        points = points + _tremor(n, generator).to(device)
+        digit = factors["class"]
+        factors = {**factors, "tremor": _tremor(len(digit), generator).to(digit.device)}
+    return draw_in_chunks(
+        lambda chunk: _draw(chunk, resolution), factors, FACTORS, resolution, _CHUNK_PIXELS
+    )
+
+
+def _draw(factors: dict[str, Tensor], resolution: tuple[int, int]) -> Tensor:
+    digit, style = factors["class"], factors["style"]
+    device = digit.device
+    controls, positions, tangents, ends, first = (table.to(device) for table in _tables())
+    template = first[digit] + style % STYLES.to(device)[digit]
+    points = controls[template]
+    if "tremor" in factors:
+        points = points + factors["tremor"]
     path = torch.bmm(positions[template], points)
     step = torch.bmm(tangents[template], points)
 

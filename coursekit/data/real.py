@@ -13,6 +13,32 @@ from coursekit.data.imageset import ImageSet
 _MNIST_COUNTS = {"train": 60_000, "test": 10_000}
 
 
+def load_optdigits(split: str) -> ImageSet:
+    """Optdigits: 8x8 digits by 13 writers, which scikit-learn brings along.
+
+    The files are ordered by writer, so the last fifth (the test split) is by other hands.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be one of train, test for 'optdigits', got {split!r}")
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    chosen = slice(0, 1437) if split == "train" else slice(1437, None)
+    grey = torch.tensor(bunch.images[chosen], dtype=torch.float32)
+    return ImageSet(
+        name="optdigits",
+        split=split,
+        images=(grey / 16 * 255).round().byte()[:, None],
+        labels=torch.tensor(bunch.target[chosen], dtype=torch.int64),
+        classes=tuple("0123456789"),
+        citation=(
+            "E. Alpaydin, C. Kaynak: Optical recognition of handwritten digits. "
+            "UCI Machine Learning Repository, 1998."
+        ),
+        licence="CC BY 4.0",
+    )
+
+
 def load_mnist(split: str) -> ImageSet:
     """MNIST: 28x28 handwritten digits, 60,000 to train on and 10,000 to test."""
     return _idx_set(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
-from coursekit.data.imageset import ImageSet
+from coursekit.data.imageset import ImageSet, check_resolution
 
 _BLOCK = 512  # images drawn at a time: their intermediate results stay in the processor's cache
+
+# What a picture is drawn from: the number of values of a discrete factor, or the usual range of a
+# continuous one.
+Factors: TypeAlias = Mapping[str, int | tuple[float, float]]
 
 
 class Renderer(Protocol):
@@ -20,6 +25,7 @@ class Renderer(Protocol):
     LABEL: str | None
     SIZES: dict[str, int]
     RESOLUTION: tuple[int, int]
+    FACTORS: Factors
     CITATION: str
     LICENCE: str
 
@@ -72,6 +78,45 @@ def render(
         attributes=renderer.attributes_from_factors(factors),
         citation=renderer.CITATION,
         licence=renderer.LICENCE,
+    )
+
+
+def draw_in_chunks(
+    draw: Callable[[dict[str, Tensor]], Tensor],
+    factors: dict[str, Tensor],
+    known: Factors,
+    resolution: tuple[int, int],
+    chunk_pixels: int,
+) -> Tensor:
+    """Draw as many pictures at a time as have `chunk_pixels` pixels, which bounds the memory.
+
+    known: the factors there must be. Outside of the range of a continuous one pictures are drawn
+    too.
+    """
+    check_resolution(resolution)
+    missing = [name for name in known if name not in factors]
+    if missing:
+        raise ValueError(f"factors must have {', '.join(known)}; {', '.join(missing)} missing")
+    count = len(factors[next(iter(known))])
+    for name, values in known.items():
+        factor = factors[name]
+        if factor.shape != (count,):
+            raise ValueError(f"factor {name} must be ({count},), got {tuple(factor.shape)}")
+        if isinstance(values, int):
+            if factor.is_floating_point():
+                raise ValueError(f"factor {name} must be whole numbers, got {factor.dtype}")
+            if count and not 0 <= int(factor.min()) <= int(factor.max()) < values:
+                raise ValueError(
+                    f"factor {name} must lie in 0 ... {values - 1}, "
+                    f"got {factor.min()} to {factor.max()}"
+                )
+        elif not bool(factor.isfinite().all()):
+            raise ValueError(f"factor {name} has values that are not finite")
+    size = max(1, chunk_pixels // (resolution[0] * resolution[1]))
+    # One chunk at least, so that no pictures at all still have a shape.
+    starts = range(0, max(count, 1), size)
+    return torch.cat(
+        [draw({name: value[at : at + size] for name, value in factors.items()}) for at in starts]
     )
 
 

@@ -13,7 +13,9 @@ import math
 import torch
 from torch import Tensor
 
-CLASSES = ("square", "ellipse", "heart")
+from coursekit.data.rendered import Factors, draw_in_chunks
+
+CLASSES: tuple[str, ...] = ("square", "ellipse", "heart")
 LABEL: str | None = "shape"
 SIZES = {"train": 20_000, "validation": 4_000, "test": 4_000}
 RESOLUTION = (64, 64)
@@ -31,12 +33,17 @@ GRID = {
     "x": torch.linspace(0, 1, 32),
     "y": torch.linspace(0, 1, 32),
 }
+FACTORS: Factors = {
+    "shape": len(CLASSES),
+    **{name: (float(GRID[name][0]), float(GRID[name][-1])) for name in list(GRID)[1:]},
+}
 GRID_SIZE = math.prod(len(values) for values in GRID.values())  # 737,280
 
 # As parts of the picture's side: the half-width of a square of scale 1, and the margin that keeps
 # every shape inside at every position and angle.
 _HALF = 0.165
-_MARGIN = 0.27
+_MARGIN = 0.275
+_CHUNK_PIXELS = 1 << 19  # pixels drawn at a time
 
 
 def sample_factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -69,6 +76,12 @@ def images_from_factors(
     counterclockwise. x and y: 0 is left and top, 1 right and bottom; values between the grid's
     points are drawn just as well.
     """
+    return draw_in_chunks(
+        lambda chunk: _draw(chunk, resolution), factors, FACTORS, resolution, _CHUNK_PIXELS
+    )
+
+
+def _draw(factors: dict[str, Tensor], resolution: tuple[int, int]) -> Tensor:
     height, width = resolution
     side = min(height, width)
     shape = factors["shape"]
