@@ -9,13 +9,17 @@ from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
 from coursekit.models.autoencoder import Autoencoder
 from coursekit.models.gan import DCGAN, GAN, MLPGAN, ConditionalGAN
 from coursekit.models.gaussian_vae import GaussianVAE
+from coursekit.models.iaf import IAFVAE
 from coursekit.models.mlp_vae import MLPVAE
+from coursekit.models.planar_flow import PlanarFlow, PlanarFlowVAE
+from coursekit.models.realnvp import RealNVP
 from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.vae import VAE, ConvVAE
 
 __all__ = [
     "DCGAN",
     "GAN",
+    "IAFVAE",
     "MLPGAN",
     "MLPVAE",
     "VAE",
@@ -25,6 +29,9 @@ __all__ = [
     "ConvVAE",
     "GaussianVAE",
     "LatentVariableModel",
+    "PlanarFlow",
+    "PlanarFlowVAE",
+    "RealNVP",
     "SmallConvVAE",
     "VariationalAutoDecoder",
 ]

@@ -78,7 +78,7 @@ def free_bits(kl: Tensor, floor: float) -> Tensor:
     """sum_l max(floor, mean over the batch of kl_l): (B, L) -> scalar, both in nats.
 
     Below `floor` a dimension's KL costs the same whatever it is, so nothing drives it to 0: a
-    guard against posterior collapse. Kingma et al. (2016), equation 15, each dimension a group.
+    guard against posterior collapse. Kingma et al. (2016), appendix C.8, each dimension a group.
     """
     require.at_least("floor", floor, 0.0)
     require.shape("kl", kl, "B", "L")
@@ -92,7 +92,7 @@ def iwae(
 
     Arguments as for `elbo_from_distributions`; the likelihood is given all K * B codes at once.
     K = 1 is the ELBO, and more samples make the bound tighter: Burda, Grosse and Salakhutdinov
-    (2016), equation 8. Raises ValueError for samples < 1.
+    (2016), section 3. Raises ValueError for samples < 1.
     """
     log_w = log_weights(x, posterior, prior, likelihood, samples)
     bound = log_w.logsumexp(dim=0) - math.log(samples)

@@ -28,7 +28,7 @@ def cyclical_annealing(
 
     steps: the length of all cycles together; from step `steps` on, beta is `end`.
     Fu et al. (2019), "Cyclical annealing schedule: a simple approach to mitigating KL vanishing",
-    equations 6 and 7, whose proportion R is `ramp` and whose M is `cycles`.
+    whose proportion R is `ramp` and whose M is `cycles`.
     """
     require.at_least("step", step, 0)
     require.at_least("steps", steps, 1)

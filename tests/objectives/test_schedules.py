@@ -10,7 +10,7 @@ def test_linear_annealing_passes_its_published_points():
     assert linear_annealing(10, steps=10, start=0.3, end=0.1) == 0.1
 
 
-def test_cyclical_annealing_is_fu_et_al_equation_6_and_7():
+def test_cyclical_annealing_is_that_of_fu_et_al():
     """tau = mod(t - 1, ceil(T / M)) / (T / M), where their t is step + 1, written out again."""
     total, cycles, ramp = 400, 4, 0.5
     for step in range(total):
