@@ -1,0 +1,299 @@
+"""Recipes: a model, its data, its loss and its published settings, each under one name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import Tensor, nn
+
+from coursekit import data as sets
+from coursekit.data import Batch, ImageSet
+from coursekit.models.autodecoder import AutoDecoder, Family, VariationalAutoDecoder
+from coursekit.models.autoencoder import Autoencoder
+from coursekit.models.gan import DCGAN, MLPGAN, ConditionalGAN
+from coursekit.models.planar_flow import PlanarFlowVAE
+from coursekit.models.small_conv_vae import SmallConvVAE
+from coursekit.models.vae import ConvVAE
+from coursekit.objectives import (
+    cyclical_annealing,
+    elbo_from_distributions,
+    linear_annealing,
+    negative_elbo,
+    reparameterize,
+)
+from coursekit.training.adversarial import fit_adversaries, gan_losses
+from coursekit.training.latents import fit_latents
+from coursekit.training.loop import fit
+from coursekit.training.run import Loss, seeded, world
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `train` needs to know to train one system."""
+
+    about: str
+    data: str
+    """The image set, a rendered one."""
+    size: int
+    """Training images."""
+    build: Callable[[ImageSet], nn.Module]
+    """The model for a training set: it knows the images' shape, their number and their labels."""
+    loop: Callable[..., pd.DataFrame]
+    """fit, fit_latents or fit_adversaries."""
+    losses: tuple[Loss, ...]
+    settings: dict[str, Any]
+    """Further arguments of the loop: epochs, batch_size, lr …"""
+    published_on: str | None = None
+    """The real set whose published figures the settings belong to."""
+    resolution: tuple[int, int] | None = None
+    grey: bool = False
+
+
+class Trained(NamedTuple):
+    model: nn.Module
+    history: pd.DataFrame
+
+
+def train(
+    name: str,
+    *,
+    data: str | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> Trained:
+    """Train the system called `name` (see RECIPES), with its published settings unless told.
+
+    data: another image set, by name. size: how many training images; a tenth as many, from the
+    test split, give the validation figures. seed: of rendered images, first weights and training.
+    out: a folder for `last.pt`, `best.pt` and `history.csv`. resume: go on from out's `last.pt`.
+    settings: other arguments of the recipe's loop: epochs, batch_size, lr, device, precision …
+
+    Raises ValueError for an unknown name, and where `out` already holds a run that is not resumed.
+    """
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"there is no recipe {name!r}: {hint}The names are {', '.join(RECIPES)}")
+    recipe = RECIPES[name]
+    folder = None if out is None else Path(out)
+    if folder is not None and (folder / "last.pt").exists() and not resume:
+        raise ValueError(
+            f"{folder} already holds a run: go on with it by --resume (resume=True), or choose "
+            "another folder"
+        )
+    images = _load(recipe, data, "train", size or recipe.size, seed)
+    settings = recipe.settings | settings
+    if recipe.loop is fit:
+        settings["validation"] = _load(recipe, data, "test", max(1, len(images) // 10), seed)
+    with seeded(seed):
+        model = recipe.build(images)
+    history = recipe.loop(
+        model, images, *recipe.losses, seed=seed, checkpoints=folder, resume=resume, **settings
+    )
+    if folder is not None and world()[0] == 0:
+        _write(folder / "history.csv", history.to_csv())
+    return Trained(model, history)
+
+
+def vae_loss(beta: float | Callable[[int], float] = 1.0) -> Loss:
+    """The negative ELBO of a VAE with Bernoulli likelihood; beta may depend on the step."""
+
+    def loss(model: ConvVAE, batch: Batch, step: int) -> Any:
+        mu, logvar = model.encode(batch.images)
+        logits = model.decode(reparameterize(mu, logvar))
+        weight = beta(step) if callable(beta) else beta
+        return negative_elbo(batch.images, logits, mu, logvar, weight)
+
+    return loss
+
+
+def bound_loss(beta: Callable[[int], float] = lambda step: 1.0, floor: float = 0.0) -> Loss:
+    """The negative ELBO of any model with prior, posterior and likelihood, with free bits."""
+
+    def loss(model: Any, batch: Batch, step: int) -> Any:
+        return elbo_from_distributions(
+            batch.images,
+            model.posterior(batch.images),
+            model.prior,
+            model.likelihood,
+            beta=beta(step),
+            floor=floor,
+        )
+
+    return loss
+
+
+class SquaredError(NamedTuple):
+    """The squared error of a reconstruction, summed over pixels, averaged over the batch."""
+
+    loss: Tensor
+
+
+def autoencoder_loss(model: Autoencoder, batch: Batch, step: int) -> SquaredError:
+    """The squared error of an autoencoder."""
+    return _squared_error(model(batch.images), batch)
+
+
+def autodecoder_loss(model: AutoDecoder, batch: Batch, step: int) -> SquaredError:
+    """The squared error of an auto-decoder's images, each decoded from its own code."""
+    return _squared_error(model.decode(model.codes(batch.index)), batch)
+
+
+def variational_autodecoder_loss(model: VariationalAutoDecoder, batch: Batch, step: int) -> Any:
+    """The negative ELBO of a variational auto-decoder, each image with its own posterior."""
+    q = model.posterior(batch.index)
+    return elbo_from_distributions(batch.images, q, model.prior, model.likelihood)
+
+
+def _squared_error(images: Tensor, batch: Batch) -> SquaredError:
+    return SquaredError((images - batch.images).square().flatten(1).sum(1).mean())
+
+
+def _shape(images: ImageSet) -> Shape:
+    _, channels, height, width = images.images.shape
+    return channels, height, width
+
+
+def _celeba(latent_dim: int) -> Recipe:
+    return Recipe(
+        about=f"beta-VAE on faces, {latent_dim} latents, beta 0.3 (Higgins et al., 2017)",
+        published_on="celeba",
+        data="faces",
+        size=30_000,
+        resolution=(218, 178),
+        build=lambda images: ConvVAE(_shape(images), latent_dim),
+        loop=fit,
+        losses=(vae_loss(beta=0.3),),
+        settings={"epochs": 50, "batch_size": 64, "lr": 1e-4},
+    )
+
+
+def _autodecoder(family: Family | None) -> Recipe:
+    def build(images: ImageSet) -> nn.Module:
+        if family is None:
+            return AutoDecoder(len(images), image_shape=_shape(images))
+        return VariationalAutoDecoder(len(images), image_shape=_shape(images), family=family)
+
+    kind = "auto-decoder" if family is None else f"variational auto-decoder, {family} latents"
+    return Recipe(
+        about=f"{kind} (Park et al., 2019; Zadeh et al., 2019)",
+        published_on="fashion_mnist",
+        data="digits",
+        size=60_000,
+        build=build,
+        loop=fit_latents,
+        losses=(autodecoder_loss if family is None else variational_autodecoder_loss,),
+        settings={"epochs": 30, "batch_size": 64, "lr": 1e-2},
+    )
+
+
+def _annealed_vae(about: str, model: Callable[[Shape], nn.Module], loss: Loss) -> Recipe:
+    """The convolutional VAE that was tuned, its variants, and the autoencoder beside them."""
+    return Recipe(
+        about=about,
+        data="faces",
+        size=20_000,
+        build=lambda images: model(_shape(images)),
+        loop=fit,
+        losses=(loss,),
+        settings={"epochs": 50, "batch_size": 128, "lr": 1e-3},
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    "celeba-vae-3": _celeba(3),
+    "celeba-vae-100": _celeba(100),
+    "autodecoder": _autodecoder(None),
+    "vad-normal": _autodecoder("normal"),
+    "vad-laplace": _autodecoder("laplace"),
+    "vad-uniform": _autodecoder("uniform"),
+    "mnist-vae-2": Recipe(
+        about="small convolutional VAE, 2 latents (Kingma and Welling, 2014)",
+        published_on="mnist",
+        data="digits",
+        size=60_000,
+        build=lambda images: SmallConvVAE(_shape(images), latent_dim=2),
+        loop=fit,
+        losses=(vae_loss(),),
+        settings={"epochs": 30, "batch_size": 128, "lr": 1e-3},
+    ),
+    "mnist-gan": Recipe(
+        about="DCGAN (Radford, Metz and Chintala, 2016)",
+        published_on="mnist",
+        data="digits",
+        size=60_000,
+        build=lambda images: DCGAN(_shape(images)),
+        loop=fit_adversaries,
+        losses=gan_losses(),
+        settings={"epochs": 50, "batch_size": 256, "lr": (1e-4, 1e-4), "betas": (0.9, 0.999)},
+    ),
+    "mnist-cgan": Recipe(
+        about="conditional GAN (Mirza and Osindero, 2014)",
+        published_on="mnist",
+        data="digits",
+        size=60_000,
+        build=lambda images: ConditionalGAN(_shape(images), classes=len(images.classes)),
+        loop=fit_adversaries,
+        losses=gan_losses(),
+        settings={"epochs": 20, "batch_size": 64, "lr": (3e-4, 3e-4), "betas": (0.9, 0.999)},
+    ),
+    "autoencoder": _annealed_vae(
+        "convolutional autoencoder, squared error (Hinton and Salakhutdinov, 2006)",
+        Autoencoder,
+        autoencoder_loss,
+    ),
+    "vae-annealed": _annealed_vae(
+        "VAE, 128 latents, beta from 0 to 1 in 10,000 steps (Bowman et al., 2016)",
+        lambda shape: ConvVAE(shape, 128),
+        vae_loss(linear_annealing),
+    ),
+    "vae-free-bits": _annealed_vae(
+        "VAE, 128 latents, 0.5 nats a dimension free (Kingma et al., 2016)",
+        lambda shape: ConvVAE(shape, 128),
+        bound_loss(floor=0.5),
+    ),
+    "vae-cyclical": _annealed_vae(
+        "VAE, 128 latents, beta in cycles (Fu et al., 2019)",
+        lambda shape: ConvVAE(shape, 128),
+        vae_loss(cyclical_annealing),
+    ),
+    "vae-planar-flows": _annealed_vae(
+        "VAE, 128 latents through 4 planar flows, annealed (Rezende and Mohamed, 2015)",
+        lambda shape: PlanarFlowVAE(shape, 128, flows=4),
+        bound_loss(linear_annealing),
+    ),
+    "mlp-gan": Recipe(
+        about="fully connected GAN, two time scales, smoothed labels (Goodfellow et al., 2014)",
+        data="digits",
+        size=60_000,
+        build=lambda images: MLPGAN(_shape(images)),
+        loop=fit_adversaries,
+        losses=gan_losses(real_label=0.9),
+        settings={"epochs": 50, "batch_size": 128, "lr": (4e-4, 1e-4)},
+    ),
+}
+
+
+def _load(recipe: Recipe, name: str | None, split: str, size: int, seed: int) -> ImageSet:
+    images = sets.load(name or recipe.data, split, size, recipe.resolution, seed)
+    return images.greyscale() if recipe.grey else images
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text file, all of it or nothing."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text)
+    os.replace(partial, path)
