@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Generator
@@ -21,6 +21,9 @@ Answer = Callable[..., Any]
 
 Inputs = Callable[[Generator], tuple[Any, ...]]
 """Draws the positional arguments of one call from a generator."""
+
+Function = TypeVar("Function", bound=Answer)
+Draw = TypeVar("Draw", bound=Inputs)
 
 Run = Callable[[Answer, Generator], None]
 """A test's body: returns if the answer is right, raises `Failed` with a message if it is not."""
@@ -97,20 +100,20 @@ class Exercise:
     def points(self) -> float:
         return sum(test.points for test in self.tests)
 
-    def inputs(self, draw: Inputs) -> Inputs:
+    def inputs(self, draw: Draw) -> Draw:
         """Decorator: the function that draws the arguments of a call from a generator."""
         self.draw = draw
         return draw
 
-    def reference(self, solve: Answer) -> Answer:
+    def reference(self, solve: Function) -> Function:
         """Decorator: a right answer, written apart from coursekit's own."""
         self.solve = solve
         return solve
 
-    def wrong(self, says: str) -> Callable[[Answer], Answer]:
+    def wrong(self, says: str) -> Callable[[Function], Function]:
         """Decorator: a wrong answer and what to tell a student whose answer behaves like it."""
 
-        def add(wrong: Answer) -> Answer:
+        def add(wrong: Function) -> Function:
             self.misconceptions.append(Misconception(wrong.__name__, says, wrong))
             return wrong
 

@@ -202,7 +202,7 @@ def _noise(
     answer: Answer,
     g: Generator,
     generator: Generator | None = None,
-    shape: tuple[int, int] = (200, 100),
+    shape: tuple[int, int] = (60, 50),
 ) -> Tensor:
     """The eps that the answer used, found to be standard normal."""
     mu, logvar = torch.randn(shape, generator=g), torch.randn(shape, generator=g)
@@ -214,23 +214,18 @@ def _noise(
 
 @sample.test("draws z from N(mu, sigma^2), every entry for itself", points=2)
 def _distribution(answer: Answer, g: Generator) -> None:
-    _noise(answer, g)
-    _noise(answer, g, _new(g))
+    _noise(answer, g, shape=(150, 100))
+    _noise(answer, g, _new(g), shape=(150, 100))
 
 
 @sample.test("draws new noise at every call")
 def _new_noise(answer: Answer, g: Generator) -> None:
     first, again = _noise(answer, g), _noise(answer, g)
-    torch.manual_seed(int(torch.randint(2**31, (), generator=g)))
-    elsewhere = _noise(answer, g)
     if torch.allclose(first, again, atol=1e-3):
         raise Failed(
             "two calls gave the same noise: is eps drawn once outside of the function, "
             "or a seed set inside it?"
         )
-    torch.manual_seed(int(torch.randint(2**31, (), generator=g)))
-    if torch.allclose(elsewhere, _noise(answer, g), atol=1e-3):
-        raise Failed("the noise does not depend on torch's seed: is a seed set in the function?")
 
 
 @sample.test("takes its noise from the generator, when there is one")
@@ -243,7 +238,7 @@ def _generator_decides(answer: Answer, g: Generator) -> None:
     if not torch.equal(before, torch.get_rng_state()):
         raise Failed("a generator was given, but torch's global random numbers were used")
     if torch.equal(start, generator.get_state()) or torch.allclose(first, second, atol=1e-3):
-        raise Failed("the generator was given, but no noise was drawn from it")
+        raise Failed("a generator was given, but no noise was drawn from it")
     generator.set_state(start)
     if not torch.allclose(_noise(answer, g, generator), first, atol=1e-3):
         raise Failed("the same generator state must give the same noise")
@@ -251,7 +246,7 @@ def _generator_decides(answer: Answer, g: Generator) -> None:
 
 @sample.test("lets the gradient through to mu and logvar")
 def _slopes(answer: Answer, g: Generator) -> None:
-    mu, logvar = (torch.randn(200, 100, generator=g).requires_grad_() for _ in range(2))
+    mu, logvar = (torch.randn(60, 50, generator=g).requires_grad_() for _ in range(2))
     z = tensor(answer(mu, logvar), mu.shape)
     standard_normal((z - mu) / (0.5 * logvar).exp())
     if not z.requires_grad:
@@ -270,8 +265,8 @@ def _slopes(answer: Answer, g: Generator) -> None:
     hint="Try mu of shape (1, L) and of shape (B, 1).",
 )
 def _other_shapes(answer: Answer, g: Generator) -> None:
-    _noise(answer, g, shape=(1, 20_000))
-    _noise(answer, g, shape=(20_000, 1))
+    _noise(answer, g, shape=(1, 3000))
+    _noise(answer, g, shape=(3000, 1))
 
 
 @sample.test(
@@ -280,7 +275,7 @@ def _other_shapes(answer: Answer, g: Generator) -> None:
     hint="Does your function change a tensor that it was given, as `logvar *= 0.5` does?",
 )
 def _untouched(answer: Answer, g: Generator) -> None:
-    mu, logvar = torch.randn(200, 100, generator=g), torch.randn(200, 100, generator=g)
+    mu, logvar = torch.randn(60, 50, generator=g), torch.randn(60, 50, generator=g)
     given = mu.clone(), logvar.clone()
     z = tensor(answer(*given), mu.shape)
     same(given[0], mu, "mu was changed by the call")

@@ -42,6 +42,8 @@ class Student:
         self.deadline = time.monotonic() + limits.submission
         self.errors: dict[int, str] = {}
         """By cell: what went wrong in it first."""
+        self.lost = 0
+        """How often its process hung or ended by itself."""
         self.kinds: dict[str, bool] = {}
         """By name: whether it is callable, for the names that the cells define."""
         self._link: socket.socket | None = None
@@ -175,6 +177,7 @@ class Student:
             wire.send(self._link, request, blobs)
             reply, incoming = wire.receive(self._link, deadline)
         except TimeoutError as error:
+            self.lost += 1
             self.end()
             self._check_time()
             raise TimedOut(f"it took longer than {seconds:g} seconds") from error
@@ -182,6 +185,7 @@ class Student:
             self.end()
             raise AnswerError(str(error)) from error
         except (EOFError, OSError) as error:
+            self.lost += 1
             raise Died(self._last_words()) from error
         if reply.get("id") != self._calls:
             self.end()
@@ -316,4 +320,5 @@ def _raise(reply: wire.Message) -> None:
 def _describe(error: wire.Message) -> str:
     line, text = int(error["line"]), str(error["text"])[:120]
     where = f" ({str(error['cell'])[:40]}, line {line}: {text})" if line and text else ""
-    return f"{str(error['type'])[:80]}: {str(error['message'])[:500]}{where}"
+    said = f": {str(error['message'])[:500]}" if error["message"] else ""
+    return f"{str(error['type'])[:80]}{said}{where}"

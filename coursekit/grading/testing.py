@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from coursekit.exercises import Answer, Exercise, Failed, Test, copies, gradients_of
+from coursekit.exercises import Answer, Exercise, Failed, Misconception, Test, copies, gradients_of
 
 PUBLIC = b"public"
 """The secret that seeds the tests in `check`, where nothing is to be kept from the student."""
@@ -77,7 +78,8 @@ def _seeded(secret: bytes, name: str) -> Iterator[Generator]:
     """A generator for a test's inputs; torch's own random numbers seeded apart from it."""
     digest = hmac.digest(secret, name.encode(), "sha256")
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(int.from_bytes(digest[:7], "big"))
+        # torch.manual_seed would queue a seed for GPUs, with a traceback: slow, and it piles up.
+        torch.default_generator.manual_seed(int.from_bytes(digest[:7], "big"))
         yield Generator().manual_seed(int.from_bytes(digest[8:15], "big"))
 
 
@@ -95,7 +97,9 @@ def behavior(exercise: Exercise, answer: Answer) -> list[Any]:
                 seen += _numbers(answer(*given))
                 seen += [torch.equal(a, b) for a, b in _tensors(args, given)]
                 seen += [g.get_state() for g in given if isinstance(g, Generator)]
-                torch.manual_seed(draw)  # what still changes now comes from the generator alone
+                torch.default_generator.manual_seed(
+                    draw
+                )  # what still changes now comes from the generator alone
                 seen += _numbers(answer(*copies(args)))
             except AnswerError as error:
                 seen += ["raises", type(error).__name__]
@@ -103,7 +107,7 @@ def behavior(exercise: Exercise, answer: Answer) -> list[Any]:
             where = [
                 i for i, a in enumerate(args) if isinstance(a, Tensor) and a.is_floating_point()
             ]
-            torch.manual_seed(draw)
+            torch.default_generator.manual_seed(draw)
             try:
                 seen += gradients_of(answer, args, where, seed=0)[1]
             except (Failed, AnswerError, RuntimeError):
@@ -139,9 +143,14 @@ def _alike(x: Any, y: Any) -> bool:
 def recognize(exercise: Exercise, seen: list[Any]) -> str | None:
     """The name of the misconception that behaves like `seen`, or None."""
     for misconception in exercise.misconceptions:
-        if alike(seen, behavior(exercise, guarded(misconception.wrong))):
+        if alike(seen, _known(exercise, misconception)):
             return misconception.name
     return None
+
+
+@cache
+def _known(exercise: Exercise, misconception: Misconception) -> list[Any]:
+    return behavior(exercise, guarded(misconception.wrong))
 
 
 def guarded(function: Callable[..., Any]) -> Answer:
