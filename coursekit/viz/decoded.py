@@ -63,7 +63,7 @@ def show_traversals(
         rows = {
             f"z[{dim}]": checked(decode(traversal(code, dim, values)), len(values)) for dim in dims
         }
-    return show_rows(rows, title, column_labels=[f"{value:.2g}" for value in values.tolist()])
+    return show_rows(rows, title, column_labels=[f"{value:.3g}" for value in values.tolist()])
 
 
 def decode_plane(

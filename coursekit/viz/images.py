@@ -30,9 +30,9 @@ def show_images(
         for place, (image, label) in enumerate(zip(images, labels, strict=True), start=1):
             small = figure.add_subplot(rows, columns, place)
             _draw(small, image[None], 1)
-            small.set_title(str(label), fontsize=8, y=-0.3)
+            small.set_title(str(label), fontsize=_fontsize(figure), y=-0.32)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=_fontsize(figure))
     return figure
 
 
@@ -53,8 +53,8 @@ def show_rows(
     stacked = torch.cat([_displayable(images) for images in rows.values()])
     height, width = stacked.shape[2:]
     figure, axes = _figure(
-        columns * 0.85 + 1.1,
-        len(rows) * 0.85 * height / width + 0.35 * (bool(title) + bool(column_labels)),
+        columns * 0.75 + 1.1,
+        len(rows) * 0.75 * height / width + 0.35 * (bool(title) + bool(column_labels)),
     )
     _draw(axes, stacked, columns)
     axes.set_axis_on()
@@ -64,10 +64,10 @@ def show_rows(
         [str(label) for label in column_labels],
     )
     axes.set_yticks([(row + 0.5) * (height + 2) + 1 for row in range(len(rows))], list(rows))
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labelsize=_fontsize(figure))
     axes.spines[:].set_visible(False)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=_fontsize(figure))
     return figure
 
 
@@ -75,6 +75,11 @@ def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=(width, height), layout="constrained", dpi=100)
+
+
+def _fontsize(figure: "Figure") -> float:
+    """In points: larger in a wide figure, which is shrunk to the page, on a phone to half."""
+    return max(10.0, 1.45 * figure.get_figwidth())
 
 
 def _draw(axes: "Axes", images: Tensor, columns: int) -> None:

@@ -29,14 +29,18 @@ COLORS = (
 
 
 def show_latents(
-    codes: Tensor, labels: Tensor, classes: Sequence[str] = (), title: str = ""
+    codes: Tensor,
+    labels: Tensor,
+    classes: Sequence[str] = (),
+    title: str = "",
+    axes: Sequence[str] = ("z[0]", "z[1]", "z[2]"),
 ) -> "Figure":
     """Draw codes (N, 2) as a map, or (N, 3) from two sides, colored by `labels` (N,).
 
-    Integer (or bool) labels are classes, 0 to 9 at most: each has its color, in every map the same,
-    and its name stands at the median of its codes, so that the map can be read without the colors.
-    `classes` names them.
-    Floating labels, such as a true factor, are colored along a scale.
+    Integer (or bool) labels are classes, 0 to 9 at most; each has its color, in every map the same.
+    `classes` names them. In two dimensions the name also stands at the median of the class, so that
+    the map can be read without the colors. Floating labels, such as a true factor, are colored
+    along a scale. `axes` says what the two or three coordinates are.
     """
     import matplotlib.pyplot as plt
 
@@ -44,22 +48,24 @@ def show_latents(
     require.shape("labels", labels, len(codes))
     points, values = codes.detach().cpu().numpy(), labels.cpu().numpy()
     if codes.shape[1] == 2:
-        figure, axes = plt.subplots(figsize=(5.2, 4.4), layout="constrained", dpi=100)
-        axes.set(xlabel="z[0]", ylabel="z[1]")
-        views: list[Any] = [axes]  # the stubs of matplotlib know no 3-D axes
+        figure, plane = plt.subplots(figsize=(5.4, 4.4), layout="constrained", dpi=100)
+        plane.set(xlabel=axes[0], ylabel=axes[1])
+        plane.set_aspect("equal", adjustable="datalim")  # distances are what a map is about
+        views: list[Any] = [plane]  # the stubs of matplotlib know no 3-D axes
     else:
-        figure = plt.figure(figsize=(6.4, 3.4), layout="constrained", dpi=100)
+        figure = plt.figure(figsize=(6.2, 3.2), layout="constrained", dpi=100)
         views = [figure.add_subplot(1, 2, place, projection="3d") for place in (1, 2)]
         for view, azimuth in zip(views, (-60, 30), strict=True):
             view.view_init(elev=25, azim=azimuth)
-            view.set(xlabel="z[0]", ylabel="z[1]", zlabel="z[2]")
-    for view in views:
-        if labels.is_floating_point():
-            drawn = view.scatter(*points.T, c=values, cmap="cividis", s=6)
-        else:
-            _draw_classes(view, points, values, classes)
+            for axis, name in zip((view.xaxis, view.yaxis, view.zaxis), axes, strict=True):
+                axis.set_ticklabels([])
+                axis.set_label_text(name)
+                axis.labelpad = -12
     if labels.is_floating_point():
-        figure.colorbar(drawn, ax=views, shrink=0.8)
+        drawn = [view.scatter(*points.T, c=values, cmap="cividis", s=6) for view in views]
+        figure.colorbar(drawn[0], ax=views, shrink=0.8)
+    else:
+        _draw_classes(figure, views, points, values.astype(int), classes)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -85,21 +91,34 @@ def tsne(codes: Tensor, perplexity: float = 30.0, seed: int = 0) -> Tensor:
 
 
 def _draw_classes(
-    axes: Any, points: "NDArray[Any]", labels: "NDArray[Any]", classes: Sequence[str]
+    figure: "Figure",
+    views: list[Any],
+    points: "NDArray[Any]",
+    labels: "NDArray[Any]",
+    classes: Sequence[str],
 ) -> None:
+    from matplotlib.lines import Line2D
     from matplotlib.patheffects import withStroke
 
-    present = np.unique(labels).astype(int)
+    present = np.unique(labels).tolist()
     if present[0] < 0 or present[-1] >= len(COLORS):
         raise ValueError(
             f"labels has classes {present[0]} to {present[-1]}, but 0 to {len(COLORS) - 1} are "
             "expected, as more colors are not told apart: draw a subset, or give floating labels"
         )
-    for label in present:
-        axes.scatter(*points[labels == label].T, s=6, color=COLORS[label])
-    for label in present:
-        name = classes[label] if classes else str(label)
-        axes.text(
+    names = {label: classes[label] if classes else str(label) for label in present}
+    for view in views:  # all classes in one go, so that none covers the others
+        view.scatter(*points.T, c=[COLORS[label] for label in labels], s=6)
+    dots = [Line2D([], [], color=COLORS[label], marker="o", linestyle="") for label in present]
+    if points.shape[1] == 3:
+        columns = min(5, len(present))
+        figure.legend(
+            dots, names.values(), loc="outside lower center", ncols=columns, frameon=False
+        )
+        return
+    figure.legend(dots, names.values(), loc="outside right center", frameon=False, handletextpad=0)
+    for label, name in names.items():
+        views[0].text(
             *np.median(points[labels == label], axis=0),
             name,
             ha="center",

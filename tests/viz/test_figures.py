@@ -31,11 +31,37 @@ def test_rows_are_named():
         viz.show_rows({"a": torch.rand(4, 1, 5, 5), "b": torch.rand(3, 1, 5, 5)})
 
 
+def test_columns_are_labelled():
+    rows = {"line": torch.rand(3, 1, 5, 5), "arc": torch.rand(3, 1, 5, 5)}
+    (axes,) = viz.show_rows(rows, column_labels=[0.0, 0.5, 1.0]).axes
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0.0", "0.5", "1.0"]
+    assert axes.get_xticks().tolist() == [4.5, 11.5, 18.5]  # the middles of 5 pixels, 2 between
+    with pytest.raises(ValueError, match="2 labels for 3 columns"):
+        viz.show_rows(rows, column_labels=["a", "b"])
+
+
+@pytest.mark.parametrize("columns", [4, 11])
+def test_text_is_readable_on_a_phone(columns):
+    figure = viz.show_rows({"line": torch.rand(columns, 1, 5, 5)}, column_labels=range(columns))
+    points = figure.axes[0].get_xticklabels()[0].get_fontsize()
+    assert points / 72 * 358 / figure.get_figwidth() >= 7  # pixels, in a column of 358
+
+
 def test_curves_show_the_history():
     history = pd.DataFrame({"train_loss": [3.0, 2.0], "validation_loss": [4.0, 3.0]}, index=[1, 2])
     (axes,) = viz.plot_history(history).axes
     assert [line.get_label() for line in axes.lines] == ["train", "validation"]
     assert np.array_equal(axes.lines[1].get_ydata(), [4, 3])
+
+
+def test_curves_of_three_parts_stand_in_two_rows():
+    parts = ["loss", "reconstruction", "kl"]
+    history = pd.DataFrame({f"train_{part}": [3.0, 2.0] for part in parts}, index=[1, 2])
+    figure = viz.plot_history(history)
+    assert [axes.get_title() for axes in figure.axes] == parts
+    assert figure.axes[0].get_gridspec().get_geometry() == (2, 2)
+    with pytest.raises(ValueError, match="train for one epoch"):
+        viz.plot_history(history[:0])
 
 
 @pytest.mark.parametrize(
