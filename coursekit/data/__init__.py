@@ -8,16 +8,22 @@ for batch in train.batches(128, shuffle=True): ...
 from __future__ import annotations
 
 from coursekit.data import digits, faces, shapes
+from coursekit.data.celeba import load_celeba
 from coursekit.data.files import DataError, data_home
 from coursekit.data.imageset import Batch, Binarization, ImageSet, check_resolution
-from coursekit.data.real import load_mnist, load_optdigits
+from coursekit.data.real import load_cifar10, load_fashion_mnist, load_mnist, load_optdigits
 from coursekit.data.rendered import Renderer, render
 
 __all__ = ["NAMES", "Batch", "Binarization", "DataError", "ImageSet", "data_home", "load"]
 
 _RENDERED: dict[str, Renderer] = {"digits": digits, "shapes": shapes, "faces": faces}
-_REAL = {"optdigits": load_optdigits, "mnist": load_mnist}
-NAMES = (*_RENDERED, *_REAL)
+_REAL = {
+    "optdigits": load_optdigits,
+    "mnist": load_mnist,
+    "fashion_mnist": load_fashion_mnist,
+    "cifar10": load_cifar10,
+}
+NAMES = (*_RENDERED, *_REAL, "celeba")
 
 
 def load(
@@ -47,6 +53,8 @@ def load(
         check_resolution(resolution)
     if name in _RENDERED:
         return render(_RENDERED[name], name, split, size, resolution, seed)
+    if name == "celeba":
+        return load_celeba(split, size, resolution)
     images = _REAL[name](split)
     if size is not None:
         if size > len(images):

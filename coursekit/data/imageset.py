@@ -35,6 +35,7 @@ class ImageSet:
     classes: the name of each class; ``classes[labels[i]]`` names image i.
     factors: name -> (N,) tensor, what a rendered picture was drawn from; empty for real sets.
     attributes: name -> bool (N,) tensor, as CelebA's binary attributes.
+    annotations: name -> (N, ...) tensor, what people noted about real pictures.
     citation, licence: what to cite, and under which terms the pictures may be used.
     binarization: see :meth:`binarize`; a "dynamic" set is sampled anew in every batch.
     """
@@ -46,6 +47,7 @@ class ImageSet:
     classes: tuple[str, ...] = ()
     factors: dict[str, Tensor] = field(default_factory=dict)
     attributes: dict[str, Tensor] = field(default_factory=dict)
+    annotations: dict[str, Tensor] = field(default_factory=dict)
     citation: str = ""
     licence: str = ""
     binarization: Binarization = "none"
@@ -61,6 +63,9 @@ class ImageSet:
             if self.labels.dtype != torch.int64:
                 raise ValueError(f"labels must be int64, got {self.labels.dtype}")
             columns["labels"] = self.labels
+        for name, column in self.annotations.items():
+            if column.ndim == 0 or len(column) != len(self):
+                raise ValueError(f"{name} must have {len(self)} rows, got {tuple(column.shape)}")
         for name, column in columns.items():
             if column.shape != (len(self),):
                 raise ValueError(
@@ -92,6 +97,7 @@ class ImageSet:
             labels=None if self.labels is None else change(self.labels),
             factors={name: change(value) for name, value in self.factors.items()},
             attributes={name: change(value) for name, value in self.attributes.items()},
+            annotations={name: change(value) for name, value in self.annotations.items()},
         )
 
     def to(self, device: torch.device | str) -> ImageSet:
