@@ -10,6 +10,7 @@ from coursekit.models.autoencoder import Autoencoder
 from coursekit.models.gan import DCGAN, GAN, MLPGAN, ConditionalGAN
 from coursekit.models.gaussian_vae import GaussianVAE
 from coursekit.models.iaf import IAFVAE
+from coursekit.models.ladder import SkipVAE, attempt
 from coursekit.models.mlp_vae import MLPVAE
 from coursekit.models.planar_flow import PlanarFlow, PlanarFlowVAE
 from coursekit.models.realnvp import RealNVP
@@ -32,8 +33,10 @@ __all__ = [
     "PlanarFlow",
     "PlanarFlowVAE",
     "RealNVP",
+    "SkipVAE",
     "SmallConvVAE",
     "VariationalAutoDecoder",
+    "attempt",
 ]
 
 

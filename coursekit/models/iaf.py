@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import (
     Distribution,
-    Independent,
-    Normal,
     TransformedDistribution,
     constraints,
 )
@@ -15,7 +13,7 @@ from torch.distributions.transforms import Transform
 from torch.nn import functional as F
 
 from coursekit import require
-from coursekit.models.vae import ConvVAE
+from coursekit.models.vae import ConvVAE, gaussian
 
 
 class MaskedLinear(nn.Linear):
@@ -133,7 +131,7 @@ class IAFVAE(ConvVAE):
         """q(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
         require.images(x, self.image_shape)
         h = self.encoder(x)
-        base = Independent(Normal(self.to_mu(h), torch.exp(0.5 * self.to_logvar(h))), 1)
+        base = gaussian(self.to_mu(h), self.to_logvar(h))
         context = self.to_context(h)
         steps: list[Transform] = []
         for net in self.flows:

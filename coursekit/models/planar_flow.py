@@ -15,7 +15,7 @@ from torch.distributions.transforms import Transform
 from torch.nn import functional as F
 
 from coursekit import require
-from coursekit.models.vae import ConvVAE
+from coursekit.models.vae import ConvVAE, gaussian
 
 
 class Planar(Transform):
@@ -130,7 +130,7 @@ class PlanarFlowVAE(ConvVAE):
         """q_K(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
         require.images(x, self.image_shape)
         h = self.encoder(x)
-        base = Independent(Normal(self.to_mu(h), torch.exp(0.5 * self.to_logvar(h))), 1)
+        base = gaussian(self.to_mu(h), self.to_logvar(h))
         parameters = self.to_flows(h).unflatten(1, (self.flows, -1))
         u, w, b = parameters.split([self.latent_dim, self.latent_dim, 1], dim=-1)
         return TransformedDistribution(base, planar_flows(u, w, b.squeeze(-1)))

@@ -54,13 +54,11 @@ class VAE(nn.Module):
 
     def posterior(self, x: Tensor) -> Distribution:
         """q(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
-        mu, logvar = self.encode(x)
-        return Independent(Normal(mu, torch.exp(0.5 * logvar)), 1)
+        return gaussian(*self.encode(x))
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z) of codes (B, L): batch shape (B,), event shape (C, H, W)."""
-        # No validation: grey pixels are common targets, though no sample of a Bernoulli.
-        return Independent(Bernoulli(logits=self.decode(z), validate_args=False), 3)
+        return bernoulli(self.decode(z))
 
 
 class ConvVAE(VAE):
@@ -88,6 +86,19 @@ class ConvVAE(VAE):
         encoder, features = conv_encoder(image_shape, widths)
         decoder = conv_decoder(image_shape, latent_dim, widths)
         super().__init__(image_shape, latent_dim, encoder, features, decoder)
+
+
+def gaussian(mu: Tensor, logvar: Tensor) -> Distribution:
+    """N(mu, diag(exp(logvar))) of mu, logvar (B, L): batch shape (B,), event shape (L,)."""
+    return Independent(Normal(mu, torch.exp(0.5 * logvar)), 1)
+
+
+def bernoulli(logits: Tensor) -> Distribution:
+    """Independent Bernoulli pixels of logits (B, C, H, W): batch (B,), event (C, H, W).
+
+    Grey pixels are allowed as targets and give minus the cross-entropy, which is no likelihood.
+    """
+    return Independent(Bernoulli(logits=logits, validate_args=False), 3)
 
 
 def conv_encoder(
