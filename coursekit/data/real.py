@@ -165,7 +165,10 @@ def load_cifar10(split: str) -> ImageSet:
     """CIFAR-10: 32x32 color photographs in ten classes, 50,000 to train on and 10,000 to test."""
     check_split("cifar10", split, ("train", "test"))
     names = [name for name in _CIFAR_BATCHES if name.startswith("test") == (split == "test")]
-    batches = [_parse_cifar(name, content) for name, content in _read_cifar(names).items()]
+    batches = [
+        _parse_cifar(name, content, _CIFAR_BATCHES[name])
+        for name, content in _read_cifar(names).items()
+    ]
     return ImageSet(
         name="cifar10",
         split=split,
@@ -223,20 +226,27 @@ class _ArraysOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
-def _parse_cifar(name: str, content: bytes) -> tuple[Tensor, Tensor]:
-    """Images (10000, 3, 32, 32) and labels (10000,) of one batch file.
+def _parse_cifar(name: str, content: bytes, md5: str) -> tuple[Tensor, Tensor]:
+    """Images (N, 3, 32, 32) and labels (N,) of one batch file.
 
     Only a file with the right MD5 is read at all: what a pickle does is up to its author.
     """
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != _CIFAR_BATCHES[name]:
+    if found != md5:
         raise DataError(
-            f"CIFAR-10's {name} has the MD5 {found} instead of {_CIFAR_BATCHES[name]}: it is "
-            "damaged or another file. Delete it and load the set again"
+            f"CIFAR-10's {name} has the MD5 {found} instead of {md5}: it is damaged or another "
+            "file. Delete it and load the set again"
         )
-    batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    images = torch.from_numpy(batch["data"]).view(-1, 3, 32, 32)
-    return images, torch.tensor(batch["labels"], dtype=torch.int64)
+    try:
+        batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        pixels, labels = batch["data"], torch.tensor(batch["labels"], dtype=torch.int64)
+        if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072):
+            raise ValueError(f"its pixels are {pixels.dtype} {pixels.shape}")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= 9:
+            raise ValueError("it has a label outside of 0 ... 9")
+    except Exception as error:  # there is no telling what damaged bytes make a parser raise
+        raise DataError(f"CIFAR-10's {name} is not what it should be: {error}") from error
+    return torch.from_numpy(pixels).view(-1, 3, 32, 32), labels
 
 
 def check_split(name: str, split: str, known: tuple[str, ...]) -> None:
