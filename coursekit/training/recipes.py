@@ -16,6 +16,7 @@ from coursekit.data import Batch, ImageSet
 from coursekit.models.autodecoder import AutoDecoder, Family, VariationalAutoDecoder
 from coursekit.models.autoencoder import Autoencoder
 from coursekit.models.gan import DCGAN, MLPGAN, ConditionalGAN
+from coursekit.models.ladder import SkipVAE, attempt
 from coursekit.models.planar_flow import PlanarFlowVAE
 from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.vae import ConvVAE
@@ -136,6 +137,12 @@ def bound_loss(beta: Callable[[int], float] = lambda step: 1.0, floor: float = 0
     return loss
 
 
+def skip_loss(model: SkipVAE, batch: Batch, step: int) -> Any:
+    """What the VAE with skip connections was trained on: an ELBO in which the maps are given."""
+    posterior, likelihood = model.through_skips(batch.images)
+    return elbo_from_distributions(batch.images, posterior, model.prior, likelihood)
+
+
 class SquaredError(NamedTuple):
     """The squared error of a reconstruction, summed over pixels, averaged over the batch."""
 
@@ -200,6 +207,20 @@ def _autodecoder(family: Family | None) -> Recipe:
     )
 
 
+def _ladder(number: int, about: str, epochs: int, batch_size: int, lr: float) -> Recipe:
+    return Recipe(
+        about=f"attempt {number} at a sharp VAE: {about}",
+        data="faces",
+        size=20_000,
+        resolution=(64, 64),
+        grey=number == 1,
+        build=lambda images: attempt(number),
+        loop=fit,
+        losses=(skip_loss if number == 5 else bound_loss(),),
+        settings={"epochs": epochs, "batch_size": batch_size, "lr": lr},
+    )
+
+
 def _annealed_vae(about: str, model: Callable[[Shape], nn.Module], loss: Loss) -> Recipe:
     """The convolutional VAE that was tuned, its variants, and the autoencoder beside them."""
     return Recipe(
@@ -220,6 +241,11 @@ RECIPES: dict[str, Recipe] = {
     "vad-normal": _autodecoder("normal"),
     "vad-laplace": _autodecoder("laplace"),
     "vad-uniform": _autodecoder("uniform"),
+    "ladder-1": _ladder(1, "small and grey, 20 latents", 50, 512, 1e-3),
+    "ladder-2": _ladder(2, "deeper, in color, 128 latents, squared error", 50, 128, 1e-3),
+    "ladder-3": _ladder(3, "the same with cross-entropy", 50, 128, 1e-3),
+    "ladder-4": _ladder(4, "deeper again", 80, 128, 1e-4),
+    "ladder-5": _ladder(5, "skip connections around the code, which collapses", 100, 256, 1e-4),
     "mnist-vae-2": Recipe(
         about="small convolutional VAE, 2 latents (Kingma and Welling, 2014)",
         published_on="mnist",
