@@ -85,6 +85,9 @@ def test_starts_in_the_middle(page, explorer):
     browser = page(explorer)
     assert text(browser) == "z[0] = 0.00, z[1] = 0.00"
     assert_same(shown(browser), decoded(ramp, 0.0, 0.0))
+    caption = browser.evaluate("document.querySelector('figcaption').innerText")
+    assert caption.startswith("Left to right: z[0] from −2 to 2. Bottom to top: z[1], likewise.")
+    assert "a mixture of the nearest four" in caption
 
 
 def test_mouse_drags_the_point(page, explorer):
