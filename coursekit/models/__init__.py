@@ -7,8 +7,10 @@ from torch.distributions import Distribution
 
 from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
 from coursekit.models.autoencoder import Autoencoder
+from coursekit.models.conditional_vae import ConditionalVAE
 from coursekit.models.gan import DCGAN, GAN, MLPGAN, ConditionalGAN
 from coursekit.models.gaussian_vae import GaussianVAE
+from coursekit.models.hierarchical import HierarchicalVAE
 from coursekit.models.iaf import IAFVAE
 from coursekit.models.ladder import SkipVAE, attempt
 from coursekit.models.mlp_vae import MLPVAE
@@ -16,6 +18,8 @@ from coursekit.models.planar_flow import PlanarFlow, PlanarFlowVAE
 from coursekit.models.realnvp import RealNVP
 from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.vae import VAE, ConvVAE
+from coursekit.models.vae_gan import VAEGAN
+from coursekit.models.vqvae import VQVAE, CodePrior
 
 __all__ = [
     "DCGAN",
@@ -24,11 +28,16 @@ __all__ = [
     "MLPGAN",
     "MLPVAE",
     "VAE",
+    "VAEGAN",
+    "VQVAE",
     "AutoDecoder",
     "Autoencoder",
+    "CodePrior",
     "ConditionalGAN",
+    "ConditionalVAE",
     "ConvVAE",
     "GaussianVAE",
+    "HierarchicalVAE",
     "LatentVariableModel",
     "PlanarFlow",
     "PlanarFlowVAE",

@@ -6,9 +6,10 @@ from math import prod
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
-from torch.nn import functional as F
 
 from coursekit import require
+from coursekit.models.attention import SelfAttention
+from coursekit.models.conditioning import beside_channels, beside_code
 
 
 class GAN(nn.Module):
@@ -112,11 +113,15 @@ class DCGAN(GAN):
     | ConvT 5x5 s2, no bias, tanh        | 1 x 28 x 28 | Linear: the score  | 1             |
 
     After Radford, Metz and Chintala (2016). The discriminator has no BatchNorm, so that each
-    score depends on its own image alone.
+    score depends on its own image alone. attention: put self-attention on the maps of 64 channels
+    of both networks (Zhang et al., 2019), which then have 2,310,593 and 217,986 parameters.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int] = (1, 28, 28), latent_dim: int = 100
+        self,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+        latent_dim: int = 100,
+        attention: bool = False,
     ) -> None:
         require.at_least("latent_dim", latent_dim, 1)
         channels, height, width = quarter(image_shape)
@@ -132,6 +137,7 @@ class DCGAN(GAN):
             nn.ConvTranspose2d(128, 64, 5, stride=2, padding=2, output_padding=1, bias=False),
             nn.BatchNorm2d(64),
             nn.LeakyReLU(0.3),
+            *([SelfAttention(64)] if attention else []),
             nn.ConvTranspose2d(64, channels, 5, stride=2, padding=2, output_padding=1, bias=False),
             nn.Tanh(),
         )
@@ -139,6 +145,7 @@ class DCGAN(GAN):
             nn.Conv2d(channels, 64, 5, stride=2, padding=2),
             nn.LeakyReLU(0.3),
             nn.Dropout(0.3),
+            *([SelfAttention(64)] if attention else []),
             nn.Conv2d(64, 128, 5, stride=2, padding=2),
             nn.LeakyReLU(0.3),
             nn.Dropout(0.3),
@@ -201,18 +208,13 @@ class ConditionalGAN(GAN):
     def generate(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W) in [0, 1] of noise (B, latent_dim) and class numbers (B,)."""
         require.shape("z", z, "B", self.latent_dim)
-        y = require.labels("labels", labels, len(z), self.classes)
-        one_hot = F.one_hot(y, self.classes).to(z.dtype)
-        images: Tensor = self.generator(torch.cat([z, one_hot], dim=1))
+        images: Tensor = self.generator(beside_code(z, labels, self.classes))
         return images
 
     def discriminate(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Scores (B,) of images (B, C, H, W) in [0, 1] and class numbers (B,): logits."""
         require.shape("x", x, "B", *self.image_shape)
-        y = require.labels("labels", labels, len(x), self.classes)
-        planes = F.one_hot(y, self.classes).to(x.dtype)[:, :, None, None]
-        planes = planes.expand(-1, -1, *x.shape[2:])
-        scores: Tensor = self.discriminator(torch.cat([x, planes], dim=1))
+        scores: Tensor = self.discriminator(beside_channels(x, labels, self.classes))
         return scores.flatten()
 
 

@@ -27,6 +27,7 @@ from coursekit.objectives.errors import (
     frobenius_error,
     squared_error,
 )
+from coursekit.objectives.quantization import VQLoss, perplexity, vq_loss
 from coursekit.objectives.schedules import cyclical_annealing, linear_annealing
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "FrobeniusError",
     "GeneratorLoss",
     "SquaredError",
+    "VQLoss",
     "bce_discriminator",
     "cyclical_annealing",
     "elbo_from_distributions",
@@ -51,9 +53,11 @@ __all__ = [
     "log_weights",
     "negative_elbo",
     "non_saturating_generator",
+    "perplexity",
     "reparameterize",
     "saturating_generator",
     "squared_error",
+    "vq_loss",
     "wasserstein_critic",
     "wasserstein_generator",
 ]
