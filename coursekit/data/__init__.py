@@ -7,23 +7,30 @@ for batch in train.batches(128, shuffle=True): ...
 
 from __future__ import annotations
 
-from coursekit.data import digits, faces, shapes
-from coursekit.data.celeba import load_celeba
+from coursekit.data import celeba, digits, faces, real, shapes
 from coursekit.data.files import DataError, data_home
 from coursekit.data.imageset import Batch, Binarization, ImageSet, check_resolution
-from coursekit.data.real import load_cifar10, load_fashion_mnist, load_mnist, load_optdigits
 from coursekit.data.rendered import Renderer, render
 
-__all__ = ["NAMES", "Batch", "Binarization", "DataError", "ImageSet", "data_home", "load"]
+__all__ = ["NAMES", "Batch", "Binarization", "DataError", "ImageSet", "data_home", "load", "splits"]
 
 _RENDERED: dict[str, Renderer] = {"digits": digits, "shapes": shapes, "faces": faces}
 _REAL = {
-    "optdigits": load_optdigits,
-    "mnist": load_mnist,
-    "fashion_mnist": load_fashion_mnist,
-    "cifar10": load_cifar10,
+    "optdigits": real.load_optdigits,
+    "mnist": real.load_mnist,
+    "fashion_mnist": real.load_fashion_mnist,
+    "cifar10": real.load_cifar10,
 }
 NAMES = (*_RENDERED, *_REAL, "celeba")
+
+
+def splits(name: str) -> tuple[str, ...]:
+    """The splits of an image set, "train" first."""
+    if name not in NAMES:
+        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
+    if name in _RENDERED:
+        return tuple(_RENDERED[name].SIZES)
+    return celeba.SPLITS if name == "celeba" else real.SPLITS
 
 
 def load(
@@ -43,10 +50,11 @@ def load(
     seed: of the drawn sets; image i of a seed is the same whatever `size` is.
 
     Raises ValueError for arguments that do not fit, FileNotFoundError where a real set is not here
-    and cannot be fetched, DataError where its files are damaged.
+    and cannot be fetched, DataError (a ValueError) where its files are damaged.
     """
-    if name not in NAMES:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
+    known = splits(name)
+    if split not in known:
+        raise ValueError(f"split must be one of {', '.join(known)} for {name!r}, got {split!r}")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
         raise ValueError(f"size must be a positive number of images or None, got {size!r}")
     if resolution is not None:
@@ -54,7 +62,7 @@ def load(
     if name in _RENDERED:
         return render(_RENDERED[name], name, split, size, resolution, seed)
     if name == "celeba":
-        return load_celeba(split, size, resolution)
+        return celeba.load(split, size, resolution)
     images = _REAL[name](split)
     if size is not None:
         if size > len(images):

@@ -25,7 +25,6 @@ from torch import Tensor
 
 from coursekit.data.files import DataError, Remote, data_home, fetch, make_folder
 from coursekit.data.imageset import ImageSet
-from coursekit.data.real import check_split
 
 SPLITS = ("train", "validation", "test")  # 0, 1 and 2 in the file that says which is which
 LANDMARKS = ("left eye", "right eye", "nose", "left corner of the mouth", "right corner")
@@ -48,14 +47,13 @@ _BLOCK = 256  # images
 _LARGEST_JPEG = 1_000_000  # bytes; CelebA's largest has a twentieth of that
 
 
-def load_celeba(split: str, size: int | None, resolution: tuple[int, int] | None) -> ImageSet:
+def load(split: str, size: int | None, resolution: tuple[int, int] | None) -> ImageSet:
     """CelebA's aligned faces, cut to the shape of `resolution` around the middle, then scaled.
 
     labels: who it is, one of 10,177 identities. attributes: the 40 binary ones. annotations:
     "landmarks" (N, 5, 2), x and y in pixels of the picture as it is here, in the order LANDMARKS.
     size: the first so many of the split; no others are decoded.
     """
-    check_split("celeba", split, SPLITS)
     height, width = RESOLUTION if resolution is None else resolution
     names, places = _partition(fetch_celeba("list_eval_partition.txt"))
     chosen = np.flatnonzero(places == SPLITS.index(split))

@@ -24,7 +24,7 @@ STALL_SECONDS = 30.0
 SLOWEST = 20_000.0
 
 
-class DataError(RuntimeError):
+class DataError(ValueError):
     """A data file is damaged, or is not what its name says."""
 
 

@@ -50,10 +50,6 @@ def render(
     seed: int,
 ) -> ImageSet:
     """Draw a set. Image i depends on name, split, seed and i alone, not on how many there are."""
-    if split not in renderer.SIZES:
-        raise ValueError(
-            f"split must be one of {', '.join(renderer.SIZES)} for {name!r}, got {split!r}"
-        )
     count = renderer.SIZES[split] if size is None else size
     height, width = renderer.RESOLUTION if resolution is None else resolution
     blocks: list[dict[str, Tensor]] = []
