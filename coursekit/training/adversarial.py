@@ -98,6 +98,7 @@ def fit_adversaries(
                 "betas": list(betas),
                 "discriminator_steps": discriminator_steps,
                 "precision": precision,
+                "compile": compile,
             },
             **options,
         )

@@ -97,7 +97,7 @@ def fit(
         [optimizer],
         train,
         update,
-        must_agree={"lr": rate(lr, 0), "precision": precision},
+        must_agree={"lr": rate(lr, 0), "precision": precision, "compile": compile},
         validate=validate if validation is not None else None,
         patience=patience,
         epochs=epochs,

@@ -102,6 +102,7 @@ def run(
     must_agree = {
         "seed": seed,
         "batch_size": batch_size,
+        "data": train.name,
         "images": len(train),
         "processes": processes,
         **must_agree,
@@ -113,7 +114,7 @@ def run(
         if resume and folder is not None and (folder / "last.pt").exists():
             path = folder / "last.pt"
             state = load_checkpoint(path)
-            _same(state["settings"], must_agree, path)
+            _same(state.get("settings", {}), must_agree, path)
             load_weights(model, state["model"], path)
             for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
@@ -311,8 +312,13 @@ def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
 
 
 def _best(history: list[dict[str, float]]) -> dict[str, float]:
-    """The first row with the lowest validation loss."""
-    return min(history, key=lambda row: row.get("validation_loss", float("inf")))
+    """The first row with the lowest validation loss; NaN counts as infinite."""
+
+    def score(row: dict[str, float]) -> float:
+        value = row.get("validation_loss", float("inf"))
+        return value if isfinite(value) else float("inf")
+
+    return min(history, key=score)
 
 
 def _stalled(history: list[dict[str, float]], patience: int | None) -> bool:

@@ -14,10 +14,13 @@ TINY = {"size": 2, "epochs": 1, "batch_size": 2, "progress": False}
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_trains(name, tmp_path):
-    model, history = train(name, out=tmp_path, **TINY)
+    large = name.startswith(("celeba", "ladder"))  # hundreds of megabytes, for nothing new
+    model, history = train(name, out=None if large else tmp_path, **TINY)
     assert len(history) == 1
     assert torch.isfinite(torch.tensor(history.to_numpy())).all()
     assert ("validation_loss" in history) == (RECIPES[name].loop.__name__ == "fit")
+    if large:
+        return
     saved = load_checkpoint(tmp_path / "last.pt")
     assert all(torch.equal(v, saved["model"][k]) for k, v in model.state_dict().items())
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "history.csv", index_col=0), history)
