@@ -42,8 +42,7 @@ class ConditionalVAE(VAE):
     def encode(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """mu and logvar of q(z|x, y), each (B, L), of images (B, C, H, W) in [0, 1] and labels."""
         require.images(x, self.image_shape)
-        h = self.encoder(beside_channels(x, labels, self.classes))
-        return self.to_mu(h), self.to_logvar(h)
+        return self.heads(self.encoder(beside_channels(x, labels, self.classes)), x.dtype)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits of p(x|z, y), (B, C, H, W), of codes (B, L) and labels (B,)."""

@@ -131,5 +131,5 @@ class GaussianMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Distribution:
         """(..., inputs) -> a distribution of batch shape (...) and event shape (dim,)."""
-        mu, logvar = self.net(x).chunk(2, dim=-1)
+        mu, logvar = self.net(x).to(x.dtype).chunk(2, dim=-1)
         return Independent(Normal(mu, torch.exp(0.5 * logvar)), 1)

@@ -46,7 +46,8 @@ class AutoregressiveNet(nn.Module):
         self.second = MaskedLinear((inputs[:, None] > degrees).repeat(2, 1))
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        m, s = self.second(F.relu(self.first(z) + self.of_context(context))).chunk(2, dim=-1)
+        h = F.relu(self.first(z) + self.of_context(context))
+        m, s = self.second(h).to(z.dtype).chunk(2, dim=-1)  # full precision under autocast too
         return m, s
 
 
@@ -131,7 +132,7 @@ class IAFVAE(ConvVAE):
         """q(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
         require.images(x, self.image_shape)
         h = self.encoder(x)
-        base = gaussian(self.to_mu(h), self.to_logvar(h))
+        base = gaussian(*self.heads(h, x.dtype))
         context = self.to_context(h)
         steps: list[Transform] = []
         for net in self.flows:

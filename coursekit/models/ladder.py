@@ -94,8 +94,8 @@ class SkipVAE(VAE):
         for block in self.encoder.children():
             h = block(h)
             maps.append(h)
-        h = maps.pop().flatten(1)  # the coarsest goes through the code
-        return self.to_mu(h), self.to_logvar(h), maps
+        coarsest = maps.pop()  # which goes through the code
+        return *self.heads(coarsest.flatten(1), x.dtype), maps
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar of q(z|x), each (B, L), of images (B, C, H, W) in [0, 1]."""

@@ -130,7 +130,7 @@ class PlanarFlowVAE(ConvVAE):
         """q_K(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
         require.images(x, self.image_shape)
         h = self.encoder(x)
-        base = gaussian(self.to_mu(h), self.to_logvar(h))
-        parameters = self.to_flows(h).unflatten(1, (self.flows, -1))
+        base = gaussian(*self.heads(h, x.dtype))
+        parameters = self.to_flows(h).to(x.dtype).unflatten(1, (self.flows, -1))
         u, w, b = parameters.split([self.latent_dim, self.latent_dim, 1], dim=-1)
         return TransformedDistribution(base, planar_flows(u, w, b.squeeze(-1)))

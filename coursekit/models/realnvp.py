@@ -31,7 +31,7 @@ class AffineCoupling(Transform):
         self.net, self.keep = net, keep
 
     def _scale_and_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = self.net(kept * self.keep).chunk(2, dim=-1)
+        s, t = self.net(kept * self.keep).to(kept.dtype).chunk(2, dim=-1)
         # tanh bounds the scale of one layer by e: without it, training can blow up.
         return torch.tanh(s) * ~self.keep, t * ~self.keep
 

@@ -37,8 +37,15 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar = log sigma^2 of q(z|x), each (B, L), of images (B, C, H, W) in [0, 1]."""
         require.images(x, self.image_shape)
-        h = self.encoder(x)
-        return self.to_mu(h), self.to_logvar(h)
+        return self.heads(self.encoder(x), x.dtype)
+
+    def heads(self, h: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """mu and logvar, each (B, L), of features (B, F).
+
+        They come in the images' dtype: under bf16 autocast the networks round to eight bits, but
+        the KL, a sum over dimensions, should not.
+        """
+        return self.to_mu(h).to(dtype), self.to_logvar(h).to(dtype)
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits of p(x|z), (B, C, H, W), of codes (B, L). Their sigmoid is the mean image."""

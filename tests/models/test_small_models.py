@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Independent, Normal
 
-from coursekit.models import MLPVAE, Autoencoder, GaussianVAE, SmallConvVAE
+from coursekit.models import IAFVAE, MLPVAE, Autoencoder, GaussianVAE, PlanarFlowVAE, SmallConvVAE
 from coursekit.objectives import elbo_from_distributions, squared_error
 
 
@@ -43,6 +43,24 @@ def test_vaes_take_any_size_and_say_so_by_distributions(model):
     assert (likelihood.batch_shape, likelihood.event_shape) == ((3,), (3, 9, 6))
     elbo_from_distributions(x, posterior, model.prior, model.likelihood).loss.backward()
     assert all(p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "model", [SmallConvVAE(), PlanarFlowVAE((1, 28, 28), 8), IAFVAE((1, 28, 28), 8)]
+)
+def test_under_bf16_the_bound_is_a_sum_in_full_precision(model):
+    torch.manual_seed(0)
+    x = torch.rand(4, 1, 28, 28)
+    bounds = []
+    for enabled in (False, True):
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            posterior = model.posterior(x)
+            bounds.append(elbo_from_distributions(x, posterior, model.prior, model.likelihood))
+            assert posterior.rsample().dtype == torch.float32
+    assert bounds[1].loss.dtype == bounds[1].kl.dtype == torch.float32
+    torch.testing.assert_close(bounds[1].loss, bounds[0].loss, rtol=5e-3, atol=0.0)
+    torch.testing.assert_close(bounds[1].kl, bounds[0].kl, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (9, 6), (64, 5)])
