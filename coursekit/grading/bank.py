@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from coursekit.exercises import Answer, Exercise
 
@@ -34,8 +34,7 @@ class Variant:
 
     @property
     def answer(self) -> Answer:
-        made: Answer = self.thing() if inspect.isclass(self.thing) else self.thing
-        return made
+        return cast(Answer, self.thing() if inspect.isclass(self.thing) else self.thing)
 
 
 def right(exercise: str) -> Callable[[Marked], Marked]:

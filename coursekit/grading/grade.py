@@ -20,7 +20,7 @@ from coursekit import exercises
 from coursekit.exercises import Exercise, FreeText, Misconception, Test
 from coursekit.grading import submission as notebook
 from coursekit.grading.remote import ServerLost, Student
-from coursekit.grading.sandbox import Server, Walls, start
+from coursekit.grading.sandbox import NoSandbox, Server, Walls, start
 from coursekit.grading.testing import (
     NotAttempted,
     Outcome,
@@ -146,6 +146,8 @@ class Grader:
                         raise
         except notebook.Unreadable as error:
             row |= {"status": "unreadable", "score": 0, "message": str(error)}
+        except NoSandbox:
+            raise
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
             row |= {"status": "error", "score": None, "exercises": {}, "message": message}
@@ -278,3 +280,12 @@ def grade_here(assignment: Assignment, name: str, data: bytes) -> Row:
             torch.set_num_threads(1)
             _grader = Grader(assignment)
         return _grader.grade(name, data)
+
+
+def close_here() -> None:
+    """End the sandbox that `grade_here` keeps."""
+    global _grader
+    with _lock:
+        if _grader is not None:
+            _grader.close()
+            _grader = None

@@ -1,0 +1,122 @@
+"""Gradescope: its results.json, and the zip that grades there."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import coursekit
+from coursekit.exercises import Exercise
+from coursekit.grading.grade import Assignment, Row
+from coursekit.grading.reports import sentences
+from coursekit.grading.submission import MAX_BYTES
+
+
+def results(row: Row, exercises: Sequence[Exercise]) -> str:
+    """results.json as Gradescope reads it, with no more about hidden tests than the page has."""
+    tests = []
+    for exercise in exercises:
+        entry = row["exercises"].get(exercise.id)
+        for test in entry["tests"] if entry else ():
+            said = [test["message"]] if not test["passed"] else []
+            if not test["passed"] and not test["hidden"]:
+                said += sentences(exercise, entry)
+            tests.append(
+                {
+                    "name": f"{exercise.id}: it {test['name']}",
+                    "score": test["score"],
+                    "max_score": test["max_score"],
+                    "status": "passed" if test["passed"] else "failed",
+                    "output": "\n".join(said),
+                    "output_format": "text",
+                    "visibility": "visible",
+                }
+            )
+    output = row["message"]
+    if row["status"] == "error":
+        output = "The grader had a fault of its own. Please tell your instructor."
+    result: dict[str, Any] = {"output": output, "output_format": "text", "tests": tests}
+    if row["status"] != "graded":
+        result["score"] = 0
+    return json.dumps(result, indent=1)
+
+
+SETUP = """#!/usr/bin/env bash
+# Runs once, when Gradescope builds the image. Python 3.11 or later is needed: choose Ubuntu 24.04.
+set -euo pipefail
+apt-get update
+apt-get install -y python3 python3-venv bubblewrap util-linux
+python3 -m venv /opt/grader
+/opt/grader/bin/pip install torch numpy
+# Submissions run as the user nobody: what is here is not for them.
+chmod -R go-rwx /autograder/source
+"""
+
+RUN = """#!/usr/bin/env bash
+# Runs for every submission.
+set -uo pipefail
+HOME_OF_GRADER="${AUTOGRADER:-/autograder}"
+PYTHON="${GRADER_PYTHON:-/opt/grader/bin/python}"
+cd "$HOME_OF_GRADER/source"
+PYTHONPATH=. "$PYTHON" -m coursekit.grading.gradescope "$HOME_OF_GRADER"
+"""
+
+
+def write_autograder(path: Path, assignment: Assignment) -> None:
+    """The zip to upload: coursekit, the hidden tests, the secret, and the two scripts."""
+    package = Path(coursekit.__file__).parent
+    temporary = path.with_name(path.name + ".part")
+    settings = {
+        "chapter": assignment.chapter,
+        "secret": assignment.secret.hex(),
+        "hidden": assignment.hidden,
+    }
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for source in sorted(package.rglob("*.py")):
+            archive.write(source, Path("coursekit") / source.relative_to(package))
+        archive.writestr("assignment.json", json.dumps(settings))
+        for name, text in (("setup.sh", SETUP), ("run_autograder", RUN)):
+            script = zipfile.ZipInfo(name)
+            script.external_attr = 0o100755 << 16
+            archive.writestr(script, text)
+    temporary.replace(path)
+
+
+def run_there(home: Path) -> None:
+    """Grade HOME/submission and write HOME/results/results.json. What Gradescope runs."""
+    from coursekit.grading.grade import Grader, load, refusals
+    from coursekit.grading.run import collect
+    from coursekit.grading.sandbox import Walls
+
+    settings = json.loads((home / "source" / "assignment.json").read_text())
+    hidden = tuple((name, text) for name, text in settings["hidden"])
+    assignment = Assignment(settings["chapter"], bytes.fromhex(settings["secret"]), hidden)
+    exercises, _ = load(assignment)
+    secrets = (str(home / "source"), str(home / "results"))
+    walls = Walls(refuse=refusals(exercises), hidden=secrets)
+    grader = Grader(Assignment(assignment.chapter, assignment.secret, hidden, walls))
+    try:
+        found = [s for s in collect([home / "submission"]) if s.path is not None]
+    except ValueError:
+        found = []
+    try:
+        if len(found) == 1 and found[0].path is not None:
+            with found[0].path.open("rb") as file:
+                row = grader.grade(found[0].name, file.read(MAX_BYTES + 1))
+        else:
+            names = ", ".join(s.name for s in found) or "none"
+            row = grader.empty("", b"") | {
+                "status": "unreadable",
+                "message": f"hand in exactly one notebook (.ipynb); found: {names}",
+            }
+    finally:
+        grader.close()
+    (home / "results").mkdir(exist_ok=True)
+    (home / "results" / "results.json").write_text(results(row, exercises))
+
+
+if __name__ == "__main__":
+    import sys
+
+    run_there(Path(sys.argv[1]))
