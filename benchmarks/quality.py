@@ -247,7 +247,7 @@ def autodecoders(args: argparse.Namespace) -> None:
         trained_on[name] = round(grey_levels_error(model, train), 4)
         figures.append(
             figure(
-                f"Fashion-MNIST, {name}: test loss |x - x_hat|_F / numel, batches of 64",
+                f"Fashion-MNIST, {name}: test loss, norm of the error over its length, batches of 64",
                 grey_levels_error(found, test),
                 PUBLISHED[name],
                 "course report",
@@ -291,7 +291,7 @@ def ladder(args: argparse.Namespace) -> None:
         figures += [
             figure(f"{name}: reconstruction, nats", last.validation_reconstruction),
             figure(f"{name}: KL, nats", last.validation_kl, *_ladder_reference(number)),
-            figure(f"{name}: active units of {model.latent_dim}", units.count),
+            figure(f"{name}: active units of {model.latent_dim}", units.active),
             figure(f"{name}: feature distance of samples", metrics.frechet_distance(real, fake)),
         ]
     save("ladder", args, spent, figures, test_images=len(test))
@@ -418,17 +418,26 @@ def table(rows: list[Figure]) -> str:
 
 def show_table(args: argparse.Namespace) -> None:
     rows = []
-    for path in sorted(record.RESULTS.glob("*.json")):
-        rows += json.loads(path.read_text())["figures"].get("rows", [])
+    for function in BENCHMARKS:
+        path = record.RESULTS / f"{_name(function)}.json"
+        if path.exists():
+            rows += json.loads(path.read_text())["figures"]["rows"]
     print(table(rows))
+
+
+BENCHMARKS = (binary_mnist, grey_mnist, autodecoders, ladder, gans, beta_vae)
+
+
+def _name(function: Callable[..., None]) -> str:
+    return function.__name__.replace("_", "-")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
-    for function in (binary_mnist, grey_mnist, autodecoders, ladder, gans, beta_vae, show_table):
-        name = "table" if function is show_table else function.__name__.replace("_", "-")
-        command = commands.add_parser(name)
+    commands.add_parser("table").set_defaults(run=show_table)
+    for function in BENCHMARKS:
+        command = commands.add_parser(_name(function))
         command.set_defaults(run=function)
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--size", type=int, help="training images")
