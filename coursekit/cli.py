@@ -11,8 +11,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", required=True)
     from coursekit.data import commands as data_commands
     from coursekit.grading import commands as grading_commands
+    from coursekit.training import commands as training_commands
 
-    for module in (data_commands, grading_commands):
+    for module in (training_commands, data_commands, grading_commands):
         module.add_parser(subparsers)
     args = parser.parse_args(argv)
     try:
