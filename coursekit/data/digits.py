@@ -26,14 +26,15 @@ LICENCE = "CC0-1.0 (computer-generated)"
 
 # Continuous factors and their ranges; lengths are in pixels of a 28x28 picture.
 RANGES = {
-    "slant": (-0.25, 0.45),  # horizontal shift per unit of height: > 0 leans to the right
+    "slant": (-0.2, 0.5),  # horizontal shift per unit of height: > 0 leans to the right
     "thickness": (1.6, 3.5),  # diameter of the pen
-    "width": (0.7, 1.15),  # horizontal stretch
-    "size": (16.5, 19.5),  # height of the pen's path
+    "width": (0.8, 1.3),  # horizontal stretch
+    "size": (14.5, 18.5),  # height of the pen's path
     "x": (-1.5, 1.5),  # center of mass, measured from the middle of the picture
     "y": (-1.5, 1.5),
 }
 
+_JITTER, _DRIFT = 0.03, 0.07  # of the tremor, standard deviations in heights of a digit
 _CHUNK_PIXELS = 1 << 19
 _POINTS = 72  # pen positions per image
 _CONTROLS = 16  # spline points per template, at most
@@ -129,6 +130,11 @@ TEMPLATES: dict[int, list[_Template]] = {
              (0.56, 0.74), (0.42, 0.62), (0.22, 0.7), (0.12, 0.86)],
             [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]],
         ),
+        (
+            [(0.42, 0.0), (0.2, 0.22), (0.05, 0.56), (0.12, 0.9), (0.34, 1.0), (0.52, 0.84),
+             (0.46, 0.6), (0.24, 0.58), (0.06, 0.76)],
+            [[0, 1, 2, 3, 4, 5, 6, 7, 8]],
+        ),
     ],
     7: [
         (
@@ -169,6 +175,11 @@ TEMPLATES: dict[int, list[_Template]] = {
             [(0.54, 0.16), (0.36, 0.02), (0.14, 0.1), (0.08, 0.32), (0.22, 0.46), (0.42, 0.38),
              (0.55, 0.12), (0.58, 0.5), (0.48, 0.84), (0.26, 1.0), (0.06, 0.92)],
             [[0, 1, 2, 3, 4, 5, 6], [6, 7, 8, 9, 10]],
+        ),
+        (
+            [(0.54, 0.08), (0.32, 0.0), (0.08, 0.14), (0.08, 0.38), (0.3, 0.48), (0.52, 0.34),
+             (0.58, 0.1), (0.52, 0.4), (0.44, 0.7), (0.34, 1.0)],
+            [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]],
         ),
     ],
 }  # fmt: skip
@@ -336,10 +347,14 @@ def _gaussians(center: Tensor, sigma: Tensor, size: int, log_weight: Tensor) -> 
 
 
 def _tremor(n: int, generator: torch.Generator) -> Tensor:
-    """Displacements (n, P, 2) of the control points: independent jitter and a smooth drift."""
-    jitter = torch.randn(n, _CONTROLS, 2, generator=generator) * 0.024
+    """Displacements (n, P, 2) of the control points: independent jitter and a smooth drift.
+
+    Uniform draws, for torch.rand(n) begins with the same numbers whatever n is; randn does not.
+    """
+    uniform = torch.rand(n, _CONTROLS + 2, 2, generator=generator)
+    normal = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
+    jitter = _JITTER * normal[:, :_CONTROLS]
     # Neighbors on a stroke move together: a sine along the point numbers.
-    phase = torch.rand(n, 1, 2, generator=generator) * 2 * math.pi
-    along = torch.arange(_CONTROLS)[None, :, None] * 0.7
-    amount = torch.randn(n, 1, 2, generator=generator) * 0.035
-    return jitter + amount * torch.sin(along + phase)
+    phase = 2 * math.pi * uniform[:, _CONTROLS, None]
+    along = 0.7 * torch.arange(_CONTROLS)[None, :, None]
+    return jitter + _DRIFT * normal[:, _CONTROLS + 1, None] * torch.sin(along + phase)

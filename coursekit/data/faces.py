@@ -61,7 +61,7 @@ CHOICES = {
 
 FACTORS: Factors = {**RANGES, **{name: len(values) for name, (values, _) in CHOICES.items()}}
 
-_CHUNK_PIXELS = 1 << 20  # pixels painted at a time: few calls, yet no more memory than needed
+_CHUNK_PIXELS = 1 << 21  # pixels painted at a time: few calls, yet no more memory than needed
 _SKIN = ((0.99, 0.87, 0.79), (0.95, 0.78, 0.66), (0.85, 0.64, 0.48), (0.68, 0.46, 0.32),
          (0.48, 0.31, 0.21), (0.34, 0.21, 0.15))  # fmt: skip
 _HAIR = ((0.11, 0.09, 0.10), (0.36, 0.22, 0.13), (0.90, 0.74, 0.42), (0.69, 0.30, 0.13),

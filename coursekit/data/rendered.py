@@ -57,13 +57,13 @@ def render(
     for start in range(0, count, _BLOCK):
         generator = torch.Generator().manual_seed(_seed(name, split, seed, start // _BLOCK))
         factors = renderer.sample_factors(_BLOCK, generator)
+        factors = {key: value[: count - start] for key, value in factors.items()}
         block = renderer.images_from_factors(factors, (height, width), generator)
         if not blocks:
             images = torch.empty((count, *block.shape[1:]), dtype=torch.uint8)
-        stop = min(start + _BLOCK, count)
-        images[start:stop] = block[: stop - start]
+        images[start : start + _BLOCK] = block
         blocks.append(factors)
-    factors = {key: torch.cat([block[key] for block in blocks])[:count] for key in blocks[0]}
+    factors = {key: torch.cat([block[key] for block in blocks]) for key in blocks[0]}
     return ImageSet(
         name=name,
         split=split,

@@ -43,7 +43,7 @@ GRID_SIZE = math.prod(len(values) for values in GRID.values())  # 737,280
 # every shape inside at every position and angle.
 _HALF = 0.165
 _MARGIN = 0.275
-_CHUNK_PIXELS = 1 << 19  # pixels drawn at a time
+_CHUNK_PIXELS = 1 << 20  # pixels drawn at a time
 
 
 def sample_factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:
