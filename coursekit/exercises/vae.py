@@ -198,7 +198,7 @@ def _new(g: Generator) -> Generator:
     return Generator().manual_seed(int(torch.randint(2**31, (), generator=g)))
 
 
-def _apart(g: Generator, shape: tuple[int, int] = (60, 50)) -> tuple[Tensor, Tensor]:
+def _apart(g: Generator, shape: tuple[int, int] = (20, 30)) -> tuple[Tensor, Tensor]:
     """Posteriors far from the prior, so that an answer which forgets mu or sigma is found out."""
     return 2 + torch.randn(shape, generator=g), 1 + torch.randn(shape, generator=g)
 
@@ -207,7 +207,7 @@ def _noise(
     answer: Answer,
     g: Generator,
     generator: Generator | None = None,
-    shape: tuple[int, int] = (60, 50),
+    shape: tuple[int, int] = (20, 30),
 ) -> Tensor:
     """The eps that the answer used, found to be standard normal."""
     mu, logvar = _apart(g, shape)
@@ -219,8 +219,8 @@ def _noise(
 
 @sample.test("draws z from N(mu, sigma^2), every entry for itself", points=2)
 def _distribution(answer: Answer, g: Generator) -> None:
-    _noise(answer, g, shape=(150, 100))
-    _noise(answer, g, _new(g), shape=(150, 100))
+    _noise(answer, g, shape=(100, 100))
+    _noise(answer, g, _new(g), shape=(100, 100))
 
 
 @sample.test("draws new noise at every call")
@@ -270,8 +270,8 @@ def _slopes(answer: Answer, g: Generator) -> None:
     hint="Try mu of shape (1, L) and of shape (B, 1).",
 )
 def _other_shapes(answer: Answer, g: Generator) -> None:
-    _noise(answer, g, shape=(1, 1000))
-    _noise(answer, g, shape=(1000, 1))
+    _noise(answer, g, shape=(1, 600))
+    _noise(answer, g, shape=(600, 1))
 
 
 @sample.test(

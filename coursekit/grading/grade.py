@@ -233,12 +233,15 @@ class Grader:
         return None if student.kinds[name] else f"{name} is not a function"
 
     def _run_tests(self, exercise: Exercise, student: Student) -> tuple[list[Outcome], str | None]:
-        """Public tests first. How the answer behaves is looked at before it has seen hidden inputs,
-        so that nothing it does with them can reach the student through our report."""
+        """The outcomes of all tests, and the mistake that the answer makes, if it is known.
+
+        How the answer behaves is looked at by a process that has seen no hidden inputs, so that
+        nothing it does with them can reach the student through the mistake that we name.
+        """
         answer = student.function(exercise.function)
         lost = student.lost
         outcomes: dict[str, Outcome] = {}
-        seen: list[Any] = []
+        name: str | None = None
         for hidden in (False, True):
             for test in exercise.tests:
                 if test.hidden is not hidden:
@@ -247,10 +250,11 @@ class Grader:
                     outcomes[test.name] = _not_run(test, "not run: it hung or crashed before")
                 else:
                     outcomes[test.name] = run_test(exercise, test, answer, self.assignment.secret)
-            if not hidden and student.lost == lost:
-                seen = behavior(exercise, answer)
-        wrong = any(not outcome.passed for outcome in outcomes.values())
-        name = recognize(exercise, seen) if wrong and seen else None
+            failed = any(not outcome.passed for outcome in outcomes.values())
+            if failed and name is None and student.lost == lost:
+                if hidden:
+                    student.end()
+                name = recognize(exercise, behavior(exercise, answer))
         return [outcomes[test.name] for test in exercise.tests], name
 
 

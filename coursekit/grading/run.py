@@ -274,7 +274,7 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
         except ImportError as error:
             raise ValueError("--dask needs the package `distributed`: install it first") from error
 
-        with Client(dask) as client:
+        with Client(dask) as client:  # type: ignore[no-untyped-call]
             yield client.get_executor(pure=False)  # the same notebook twice is two submissions
         return
     spawn = multiprocessing.get_context("spawn")  # a fork would copy torch's threads' locks

@@ -217,8 +217,10 @@ def _try(server: Server) -> None:
     from coursekit.grading.remote import Student
     from coursekit.grading.testing import AnswerError
 
-    cell = "import colorsys, numpy.polynomial\ndef increment(x): return x + 1\n"
-    with Student(server, Limits(), [(1, cell, [0, 1])], ["increment"]) as student:
+    # What a submission may still import must be there, and readable for the user it runs as.
+    cell = "import os, torch\nopen(os.__file__).close()\nopen(torch.__file__).close()\n"
+    cell += "def increment(x): return x + 1\n"
+    with Student(server, Limits(), [(1, cell, [0, 1, 2, 3])], ["increment"]) as student:
         try:
             right = student.function("increment")(1) == 2 and not student.errors
         except AnswerError as error:

@@ -5,6 +5,7 @@ only ever crosses towards the worker: `decode` refuses it unless `trusted`.
 """
 
 import inspect
+import itertools
 import json
 import math
 import socket
@@ -47,12 +48,18 @@ def send(link: socket.socket, message: Message, blobs: list[bytes]) -> None:
 
 
 def receive(link: socket.socket, deadline: float | None = None) -> tuple[Message, list[bytes]]:
-    """The next message. TimeoutError at the deadline (time.monotonic), EOFError at the end."""
-    (length,) = struct.unpack(">I", _exactly(link, 4, deadline))
-    if length > MAX_JSON:
+    """The next message. TimeoutError at the deadline (time.monotonic), EOFError at the end.
+
+    Each side waits for an answer before it speaks again, so what has arrived is one message.
+    """
+    data = bytearray()
+    _until(link, data, 4, deadline)
+    start = 4 + int.from_bytes(data[:4], "big")
+    if start > MAX_JSON:
         raise Malformed("the message is too long")
+    _until(link, data, start, deadline)
     try:
-        message = json.loads(_exactly(link, length, deadline))
+        message = json.loads(data[4:start])
         sizes = message.pop("sizes")
         if not all(type(size) is int and size >= 0 for size in sizes):
             raise ValueError("sizes")
@@ -60,22 +67,25 @@ def receive(link: socket.socket, deadline: float | None = None) -> tuple[Message
         raise Malformed("the message is not what it should be") from error
     if sum(sizes) > MAX_BLOBS:
         raise Malformed(f"the result is larger than {MAX_BLOBS // 2**20} MB")
-    return message, [_exactly(link, size, deadline) for size in sizes]
+    _until(link, data, start + sum(sizes), deadline)
+    if len(data) > start + sum(sizes):
+        raise Malformed("there is more than one message")
+    ends = list(itertools.accumulate(sizes, initial=start))
+    return message, [bytes(data[a:b]) for a, b in itertools.pairwise(ends)]
 
 
-def _exactly(link: socket.socket, size: int, deadline: float | None) -> bytes:
-    parts = bytearray()
-    while len(parts) < size:
+def _until(link: socket.socket, data: bytearray, size: int, deadline: float | None) -> None:
+    """Receive until there are `size` bytes, or more if more have come."""
+    while len(data) < size:
         if deadline is not None:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
             link.settimeout(left)
-        part = link.recv(min(size - len(parts), 2**20))
+        part = link.recv(2**18)
         if not part:
             raise EOFError
-        parts += part
-    return bytes(parts)
+        data += part
 
 
 def encode(value: Any, blobs: list[bytes], other: Callable[[Any], Message] | None = None) -> Any:
