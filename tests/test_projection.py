@@ -1,6 +1,11 @@
 """tools/: solutions/ -> book/, and the runs that give both their outputs."""
 
 import copy
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import chapters
@@ -187,6 +192,35 @@ def test_a_chapter_that_fails_is_named_and_the_others_are_kept(
     assert "no such luck" in capsys.readouterr().out
     chapters.run({"good": good})
     assert "0 of 1 notebooks ran" in capsys.readouterr().out
+
+
+def test_an_interrupt_ends_the_kernels(course: Path) -> None:
+    program = f"""
+import chapters, pathlib, nbformat.v4 as v4
+chapters.ROOT = pathlib.Path({str(course)!r})
+chapters.CACHE = chapters.ROOT / "_build"
+cell = "import os, time; open(f'{course}/{{os.getpid()}}', 'w').close(); time.sleep(99)"
+nb = v4.new_notebook(cells=[v4.new_code_cell(cell)])
+chapters.run({{"a": nb, "b": nb}})
+"""
+    running = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=chapters.__file__.removesuffix("chapters.py"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(kernels := [p.name for p in course.iterdir() if p.name.isdigit()]) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert "Interrupted" in errors
+    assert "Traceback" not in errors
+    assert running.returncode == 1
+    for kernel in kernels:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(kernel), 0)
 
 
 def test_dead_widgets_are_left_out(course: Path) -> None:

@@ -38,7 +38,10 @@ def main() -> None:
     program = Path(sysconfig.get_path("scripts"), "jupyter-book")
     config = chapters.ROOT / "_config.yml"
     command = [program, "build", source, "--config", config, "--path-output", output]
-    built = subprocess.run([*command, "-W", "--keep-going", "--quiet"])
+    print("Building the pages ...", flush=True)
+    # Its own words of success point at the same pages again; warnings and errors come on stderr.
+    flags = ["-W", "--keep-going", "--quiet"]
+    built = subprocess.run([*command, *flags], stdout=subprocess.DEVNULL)
     if built.returncode:
         sys.exit("The book was not built: mend what is listed above (warnings are errors).")
     print(f"The book: {(output / '_build' / 'html' / 'index.html').as_uri()}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import copy
 import hashlib
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -71,7 +73,10 @@ def run(notebooks: dict[str, NotebookNode]) -> dict[str, NotebookNode]:
     cache = _open_cache()
     stale = {name: nb for name, nb in notebooks.items() if _outputs(cache, nb) is None}
     if stale:
-        failed = asyncio.run(_run_all(stale, cache))
+        try:
+            failed = asyncio.run(_run_all(stale, cache))
+        except asyncio.CancelledError:
+            sys.exit("Interrupted; what had run to its end is kept.")
         if failed:
             sys.exit(f"{len(failed)} of {len(notebooks)} notebooks failed: {', '.join(failed)}")
     done = {}
@@ -89,6 +94,16 @@ async def _run_all(notebooks: dict[str, NotebookNode], cache: JupyterCacheBase) 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     cores = asyncio.Semaphore(joblib.cpu_count())
     failed: list[str] = []
+    everything = asyncio.current_task()
+    assert everything is not None
+    loop = asyncio.get_running_loop()
+
+    def listen(**_: object) -> None:
+        # Each client that starts or ends takes the signals for itself, so take them back: an
+        # interrupt ends all kernels.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, everything.cancel)
+
     cells = sum(len(code_cells(nb)) for nb in notebooks.values())
     pause = 0.1 if sys.stderr.isatty() else 15  # seconds between two states of the bar
     with tqdm(total=cells, unit="cell", desc="running", mininterval=pause) as bar:
@@ -103,18 +118,24 @@ async def _run_all(notebooks: dict[str, NotebookNode], cache: JupyterCacheBase) 
                         kernel_name="python3",
                         extra_arguments=["--log-level=ERROR"],
                         resources={"metadata": {"path": folder}},
+                        shutdown_kernel="immediate",
                         store_widget_state=False,
                         record_timing=False,
+                        on_cell_start=listen,
                         on_cell_executed=lambda **_: bar.update(),
                     )
-                    start = asyncio.get_running_loop().time()
+                    start = loop.time()
                     try:
                         await client.async_execute()
                     except Exception as error:
+                        if everything.cancelling():
+                            return
                         failed.append(name)
                         bar.write(f"{name} FAILED\n{error}")
                         return
-                seconds = asyncio.get_running_loop().time() - start
+                    finally:
+                        atexit.unregister(client._cleanup_kernel)  # it fails if it comes twice
+                seconds = loop.time() - start
             for cell in code_cells(nb):  # a widget is dead without its kernel
                 cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
             bundle = CacheBundleIn(nb, name, data={"execution_seconds": seconds})
