@@ -215,6 +215,16 @@ def test_a_flow_bends_the_posterior():
     assert not torch.equal(q.transforms[0].u_hat[0], q.transforms[0].u_hat[1])
 
 
+def test_scoring_a_sample_needs_no_inversion():
+    """Each network runs once to sample and once for its determinant, not L times to invert."""
+    model, calls = small(IAFVAE, flows=2, hidden=16), []
+    for net in model.flows:
+        net.register_forward_hook(lambda *_: calls.append(1))
+    q = model.posterior(torch.rand(2, 1, 8, 8))
+    q.log_prob(q.rsample((5,)))
+    assert len(calls) == 2 * 2
+
+
 def test_realnvp_counts_its_parameters_and_alternates():
     model = RealNVP(5, couplings=3, hidden=8)
     assert sum(p.numel() for p in model.parameters()) == 3 * (6 * 8 + 9 * 8 + 9 * 10)

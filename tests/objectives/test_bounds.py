@@ -142,8 +142,11 @@ def test_kl_by_dimension_sums_to_the_kl(family):
 
 
 def test_free_bits_by_hand():
-    """Means over the batch are 0.2 and 2.0: the first is lifted to 0.5 (S5), the second stays."""
-    kl = torch.tensor([[0.1, 1.0], [0.3, 3.0]], requires_grad=True)
+    """Means over the batch are 0.4 and 2.0: the first is lifted to 0.5 (S5), the second stays.
+
+    It is the mean that is lifted, not each image's KL: 0.7 is above the floor and 0.1 below it.
+    """
+    kl = torch.tensor([[0.1, 1.0], [0.7, 3.0]], requires_grad=True)
     value = objectives.free_bits(kl, floor=0.5)
     assert value.item() == pytest.approx(2.5)
     value.backward()
