@@ -58,6 +58,9 @@ def test_subset_takes_every_column(images):
         assert some.attributes["odd"].tolist() == [True, False]
     assert len(images.subset(slice(4))) == 4
     assert len(images.subset([])) == 0
+    assert images.subset([-1, 0]).factors["x"].tolist() == [9, 0]
+    with pytest.raises(IndexError, match="from 0 to 10, but the set has 10"):
+        images.subset([0, 10])
     with pytest.raises(ValueError, match="mask of 4"):
         images.subset(torch.ones(4, dtype=torch.bool))
     with pytest.raises(ValueError, match="index must be"):
