@@ -1,0 +1,571 @@
+"""Answers to the exercises of the beta-VAE chapter: right in different styles, and wrong ones."""
+# ruff: noqa: B905  # students write such things
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.distributions import Normal
+from torch.distributions.kl import kl_divergence as kl_of
+
+from coursekit.grading.bank import right, wrong
+
+# --- beta_vae.loss ------------------------------------------------------------------------------
+
+
+@right("beta_vae.loss")
+def closed_form(x, logits, mu, logvar, beta):
+    reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+    kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar).mean(dim=0)
+    return reconstruction + beta * kl.sum(), reconstruction, kl
+
+
+@right("beta_vae.loss")
+def with_distributions(x, logits, mu, logvar, beta):
+    kl = kl_of(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).mean(0)
+    bce = nn.BCEWithLogitsLoss(reduction="none")(logits, x)
+    reconstruction = bce.flatten(1).sum(1).mean()
+    return [reconstruction + (beta * kl).sum(), reconstruction, kl]
+
+
+@right("beta_vae.loss")
+def softplus(x, logits, mu, logvar, beta):
+    reconstruction = (F.softplus(logits) - x * logits).sum() / x.shape[0]
+    kl = -(1 + logvar - mu.square() - logvar.exp()).sum(0) / (2 * x.shape[0])
+    return torch.add(reconstruction, kl.sum(), alpha=beta), reconstruction, kl
+
+
+@right("beta_vae.loss")
+def image_by_image(x, logits, mu, logvar, beta):
+    reconstruction, kl = 0.0, torch.zeros_like(mu[0])
+    for i in range(len(x)):
+        bce = F.binary_cross_entropy_with_logits(logits[i], x[i], reduction="sum")
+        reconstruction = reconstruction + bce / len(x)
+        kl = kl + 0.5 * (mu[i] ** 2 + logvar[i].exp() - 1 - logvar[i]) / len(x)
+    return reconstruction + beta * kl.sum(), reconstruction, kl
+
+
+@right("beta_vae.loss")
+def in_double(x, logits, mu, logvar, beta):
+    x, logits, mu, logvar = x.double(), logits.double(), mu.double(), logvar.double()
+    log_p = x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits)
+    reconstruction = -log_p.sum(dim=[1, 2, 3]).mean()
+    kl = torch.stack(
+        [(m @ m + (v.exp() - v - 1).sum()) / 2 / len(m) for m, v in zip(mu.T, logvar.T)]
+    )
+    return reconstruction + beta * kl.sum(), reconstruction, kl
+
+
+def _parts(x, logits, mu, logvar):
+    reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+    return reconstruction, 0.5 * (mu**2 + logvar.exp() - 1 - logvar)
+
+
+@wrong("beta_vae.loss", says="beta is not used")
+def plain_elbo(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    return reconstruction + kl.mean(0).sum(), reconstruction, kl.mean(0)
+
+
+@wrong("beta_vae.loss", says="weight the reconstruction by beta")
+def beta_elsewhere(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    return beta * reconstruction + kl.mean(0).sum(), reconstruction, kl.mean(0)
+
+
+@wrong("beta_vae.loss", says="carries beta already")
+def beta_in_the_part(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    kl = beta * kl.mean(0)
+    return reconstruction + kl.sum(), reconstruction, kl
+
+
+@wrong("beta_vae.loss", says="averaged the KL over the latent dimensions")
+def mean_of_everything(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    return reconstruction + beta * kl.mean(), reconstruction, kl.mean(0)
+
+
+@wrong("beta_vae.loss", says="averaged over the pixels; it must be summed")
+def default_reduction(x, logits, mu, logvar, beta):
+    _, kl = _parts(x, logits, mu, logvar)
+    reconstruction = F.binary_cross_entropy_with_logits(logits, x)
+    return reconstruction + beta * kl.mean(0).sum(), reconstruction, kl.mean(0)
+
+
+@wrong("beta_vae.loss", says="summed over the batch; it must be averaged, as")
+def kl_of_the_batch(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    return reconstruction + beta * kl.sum(), reconstruction, kl.sum(0)
+
+
+@wrong("beta_vae.loss", says="Everything is summed over the batch")
+def nothing_divided(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    reconstruction = reconstruction * len(x)
+    return reconstruction + beta * kl.sum(), reconstruction, kl.sum(0)
+
+
+@wrong("beta_vae.loss", says="one KL for all dimensions")
+def scalar_kl(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    kl = kl.sum(1).mean()
+    return reconstruction + beta * kl, reconstruction, kl
+
+
+@wrong("beta_vae.loss", says="one KL for each image")
+def kl_by_image(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    kl = kl.sum(1)
+    return reconstruction + beta * kl.mean(), reconstruction, kl
+
+
+@wrong("beta_vae.loss", says="logvar for log sigma")
+def logvar_is_log_sigma(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, 2 * logvar)
+    return reconstruction + beta * kl.mean(0).sum(), reconstruction, kl.mean(0)
+
+
+@wrong("beta_vae.loss", says="gradient")
+def without_gradient(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    kl = kl.detach().mean(0)
+    return reconstruction + beta * kl.sum(), reconstruction, kl
+
+
+@wrong("beta_vae.loss", says="expected 3 results")
+def loss_alone(x, logits, mu, logvar, beta):
+    reconstruction, kl = _parts(x, logits, mu, logvar)
+    return reconstruction + beta * kl.mean(0).sum()
+
+
+@wrong("beta_vae.loss", says="logits of 50 and -50")
+def log_of_sigmoid(x, logits, mu, logvar, beta):
+    p = torch.sigmoid(logits)
+    reconstruction = -(x * p.log() + (1 - x) * (1 - p).log()).sum() / len(x)
+    _, kl = _parts(x, logits, mu, logvar)
+    return reconstruction + beta * kl.mean(0).sum(), reconstruction, kl.mean(0)
+
+
+# --- beta_vae.free_bits -------------------------------------------------------------------------
+
+
+@right("beta_vae.free_bits")
+def clamp(kl, floor):
+    return kl.mean(dim=0).clamp(min=floor).sum()
+
+
+@right("beta_vae.free_bits")
+def maximum(kl, floor):
+    return torch.maximum(kl.sum(0) / len(kl), torch.tensor(floor)).sum()
+
+
+@right("beta_vae.free_bits")
+def with_where(kl, floor):
+    mean = torch.einsum("bl->l", kl) / kl.size(0)
+    return torch.where(mean > floor, mean, torch.full_like(mean, floor)).sum()
+
+
+@right("beta_vae.free_bits")
+def with_relu(kl, floor):
+    return F.relu(kl.mean(0) - floor).sum() + floor * kl.shape[1]
+
+
+@right("beta_vae.free_bits")
+def dimension_by_dimension(kl, floor):
+    total = torch.zeros(())
+    for column in kl.unbind(dim=1):
+        mean = column.mean()
+        total = total + (mean if mean > floor else floor)
+    return total
+
+
+@wrong("beta_vae.free_bits", says="KL of each image to the floor")
+def each_image(kl, floor):
+    return torch.clamp(kl, min=floor).sum(1).mean()
+
+
+@wrong("beta_vae.free_bits", says="compared with the sum")
+def the_total(kl, floor):
+    return kl.sum(dim=1).mean().clamp(min=floor)
+
+
+@wrong("beta_vae.free_bits", says="cut from above")
+def smaller(kl, floor):
+    return torch.minimum(kl.mean(0), torch.tensor(floor)).sum()
+
+
+@wrong("beta_vae.free_bits", says="subtract the floor")
+def hinge(kl, floor):
+    return F.relu(kl.mean(0) - floor).sum()
+
+
+@wrong("beta_vae.free_bits", says="average over the dimensions at the end")
+def mean_of_dimensions(kl, floor):
+    return kl.mean(0).clamp_min(floor).mean()
+
+
+@wrong("beta_vae.free_bits", says="sum over the batch before the floor")
+def sum_first(kl, floor):
+    return kl.sum(0).clamp_min(floor).sum()
+
+
+@wrong("beta_vae.free_bits", says="No dimension is raised")
+def plain_kl(kl, floor):
+    return kl.sum(1).mean()
+
+
+@wrong("beta_vae.free_bits", says="average over the latent dimensions (dim=1)")
+def other_axis(kl, floor):
+    return kl.mean(1).clamp(min=floor).sum()
+
+
+@wrong("beta_vae.free_bits", says="one number for each dimension")
+def by_dimension(kl, floor):
+    return kl.mean(0).clamp(min=floor)
+
+
+@wrong("beta_vae.free_bits", says="no gradient flows back")
+def as_a_number(kl, floor):
+    return sum(max(floor, value) for value in kl.mean(0).tolist())
+
+
+@wrong("beta_vae.free_bits", says="change a tensor that it was given")
+def in_place(kl, floor):
+    result = kl.mean(dim=0).clamp(min=floor).sum()
+    kl.detach().clamp_(min=floor)
+    return result
+
+
+# --- beta_vae.cyclical --------------------------------------------------------------------------
+
+
+@right("beta_vae.cyclical")
+def vectorized(steps, cycles, ramp):
+    length = steps // cycles
+    return ((torch.arange(steps) % length) / length / ramp).clamp(max=1)
+
+
+@right("beta_vae.cyclical")
+def step_by_step(steps, cycles, ramp):
+    betas = []
+    for step in range(steps):
+        place = step % (steps // cycles) / (steps / cycles)
+        betas.append(place / ramp if place < ramp else 1.0)
+    return torch.tensor(betas)
+
+
+@right("beta_vae.cyclical")
+def repeated(steps, cycles, ramp):
+    length = steps // cycles
+    one = torch.arange(length, dtype=torch.float64) / (ramp * length)
+    return torch.minimum(one, torch.ones_like(one)).repeat(cycles)
+
+
+@right("beta_vae.cyclical")
+def share_of_the_whole(steps, cycles, ramp):
+    share = torch.arange(steps) / steps * cycles
+    share = share - share.floor()
+    return torch.where(share < ramp, share / ramp, 1.0)
+
+
+@right("beta_vae.cyclical")
+def through_numpy(steps, cycles, ramp):
+    position = np.tile(np.linspace(0, 1, steps // cycles, endpoint=False), cycles)
+    return torch.from_numpy(np.clip(position / ramp, 0, 1))
+
+
+@right("beta_vae.cyclical")
+def as_published(steps, cycles, ramp):
+    schedule = torch.ones(steps)
+    period = steps / cycles
+    for c in range(cycles):
+        value, i = 0.0, 0
+        while value <= 1.0 and int(i + c * period) < steps and i < period:
+            schedule[int(i + c * period)] = value
+            value = (i + 1) / (period * ramp)
+            i += 1
+    return schedule
+
+
+@wrong("beta_vae.cyclical", says="`ramp` is not used")
+def saw(steps, cycles, ramp):
+    length = steps // cycles
+    return (torch.arange(steps) % length) / length
+
+
+@wrong("beta_vae.cyclical", says="never starts anew")
+def linear(steps, cycles, ramp):
+    return torch.clamp(torch.arange(steps) / (ramp * steps), max=1)
+
+
+@wrong("beta_vae.cyclical", says="goes on above 1")
+def no_plateau(steps, cycles, ramp):
+    share = (torch.arange(steps) % (steps // cycles)) / (steps // cycles)
+    return share / ramp
+
+
+@wrong("beta_vae.cyclical", says="After the ramp your beta is 0")
+def drops(steps, cycles, ramp):
+    share = (torch.arange(steps) % (steps // cycles)) / (steps // cycles)
+    return share / ramp * (share < ramp)
+
+
+@wrong("beta_vae.cyclical", says="ramp is a share of all steps")
+def long_ramp(steps, cycles, ramp):
+    length = steps // cycles
+    return torch.tensor([min(1.0, s % length / (ramp * steps)) for s in range(steps)])
+
+
+@wrong("beta_vae.cyclical", says="during the share 1 - ramp")
+def the_other_share(steps, cycles, ramp):
+    length = steps // cycles
+    return ((torch.arange(steps) % length) / (length * (1 - ramp))).clamp(max=1)
+
+
+@wrong("beta_vae.cyclical", says="one step ahead")
+def counts_from_one(steps, cycles, ramp):
+    length = steps // cycles
+    return torch.tensor([min(1.0, (s % length + 1) / (ramp * length)) for s in range(steps)])
+
+
+@wrong("beta_vae.cyclical", says="expected")
+def reaches_one_at_the_last_step(steps, cycles, ramp):
+    position = torch.linspace(0, 1, steps // cycles)
+    return (position / ramp).clamp(max=1).repeat(cycles)
+
+
+@wrong("beta_vae.cyclical", says="upside down")
+def falling(steps, cycles, ramp):
+    length = steps // cycles
+    return 1 - ((torch.arange(steps) % length) / (ramp * length)).clamp(max=1)
+
+
+@wrong("beta_vae.cyclical", says="one cycle; wanted")
+def one_period(steps, cycles, ramp):
+    length = steps // cycles
+    return (torch.arange(length) / (ramp * length)).clamp(max=1)
+
+
+@wrong("beta_vae.cyclical", says="expected a tensor")
+def as_a_list(steps, cycles, ramp):
+    length = steps // cycles
+    return [min(1.0, s % length / (ramp * length)) for s in range(steps)]
+
+
+# --- beta_vae.active_units ----------------------------------------------------------------------
+
+
+@right("beta_vae.active_units")
+def with_var(mu, threshold):
+    activity = mu.var(dim=0)
+    return (activity > threshold).sum(), activity
+
+
+@right("beta_vae.active_units")
+def count_as_int(mu, threshold):
+    activity = torch.var(mu, 0, unbiased=True)
+    return int((activity > threshold).sum()), activity
+
+
+@right("beta_vae.active_units")
+def from_std(mu, threshold):
+    activity = mu.std(0) ** 2
+    return torch.count_nonzero(activity > threshold), activity
+
+
+@right("beta_vae.active_units")
+def by_moments(mu, threshold):
+    mu = mu.double()
+    n = mu.shape[0]
+    activity = ((mu**2).mean(0) - mu.mean(0) ** 2) * n / (n - 1)
+    return len(activity[activity > threshold]), activity
+
+
+@right("beta_vae.active_units")
+def with_numpy(mu, threshold):
+    activity = np.var(mu.numpy(), axis=0, ddof=1)
+    return float((activity > threshold).sum()), torch.from_numpy(activity)
+
+
+@right("beta_vae.active_units")
+def column_by_column(mu, threshold):
+    activity = []
+    for column in mu.T:
+        activity.append(((column - column.mean()) ** 2).sum() / (len(column) - 1))
+    return sum(bool(a > threshold) * 1 for a in activity), torch.stack(activity)
+
+
+@wrong("beta_vae.active_units", says="the activity is the variance")
+def std(mu, threshold):
+    activity = mu.std(0)
+    return (activity > threshold).sum(), activity
+
+
+@wrong("beta_vae.active_units", says="divide by N")
+def biased(mu, threshold):
+    activity = ((mu - mu.mean(0)) ** 2).mean(0)
+    return (activity > threshold).sum(), activity
+
+
+@wrong("beta_vae.active_units", says="variance over the dimensions")
+def over_latents(mu, threshold):
+    activity = mu.var(dim=1)
+    return (activity > threshold).sum(), activity
+
+
+@wrong("beta_vae.active_units", says="mean of mu^2")
+def second_moment(mu, threshold):
+    activity = (mu**2).mean(dim=0)
+    return (activity > threshold).sum(), activity
+
+
+@wrong("beta_vae.active_units", says="compare with 0.01")
+def constant_threshold(mu, threshold):
+    activity = mu.var(0)
+    return (activity > 0.01).sum(), activity
+
+
+@wrong("beta_vae.active_units", says="NOT active")
+def counts_the_others(mu, threshold):
+    activity = mu.var(0)
+    return (activity <= threshold).sum(), activity
+
+
+@wrong("beta_vae.active_units", says="wanted is their number")
+def as_a_share(mu, threshold):
+    activity = mu.var(0)
+    return (activity > threshold).float().mean(), activity
+
+
+@wrong("beta_vae.active_units", says="wanted is how many")
+def which(mu, threshold):
+    activity = mu.var(0)
+    return activity > threshold, activity
+
+
+@wrong("beta_vae.active_units", says="order is turned round")
+def activity_first(mu, threshold):
+    activity = mu.var(0)
+    return activity, (activity > threshold).sum()
+
+
+@wrong("beta_vae.active_units", says="expected 2 results")
+def count_alone(mu, threshold):
+    return (mu.var(0) > threshold).sum()
+
+
+@wrong("beta_vae.active_units", says="change a tensor that it was given")
+def centers_its_input(mu, threshold):
+    mu -= mu.mean(0)
+    activity = (mu**2).sum(0) / (len(mu) - 1)
+    return (activity > threshold).sum(), activity
+
+
+# --- beta_vae.mig -------------------------------------------------------------------------------
+
+
+@right("beta_vae.mig")
+def topk(information, entropy):
+    best, second = information.topk(2, dim=0).values
+    return ((best - second) / entropy).mean()
+
+
+@right("beta_vae.mig")
+def sorted_columns(information, entropy):
+    order = information.sort(dim=0).values
+    return torch.mean((order[-1] - order[-2]) / entropy)
+
+
+@right("beta_vae.mig")
+def factor_by_factor(information, entropy):
+    gaps = []
+    for f in range(information.shape[1]):
+        column = sorted(information[:, f].tolist(), reverse=True)
+        gaps.append((column[0] - column[1]) / entropy[f].item())
+    return sum(gaps) / len(gaps)
+
+
+@right("beta_vae.mig")
+def with_numpy_sort(information, entropy):
+    order = np.sort(information.numpy() / entropy.numpy(), axis=0)
+    return torch.as_tensor(np.diff(order[-2:], axis=0).mean())
+
+
+@right("beta_vae.mig")
+def best_taken_out(information, entropy):
+    best, where = information.max(dim=0)
+    rest = information.clone()
+    rest[where, torch.arange(len(where))] = -math.inf
+    return ((best - rest.max(dim=0).values) / entropy).sum() / len(entropy)
+
+
+@right("beta_vae.mig")
+def with_kthvalue(information, entropy):
+    rows = len(information)
+    second = information.kthvalue(rows - 1, dim=0).values
+    return ((information.amax(0) - second) @ (1 / entropy)) / information.shape[1]
+
+
+@wrong("beta_vae.mig", says="The gap is missing")
+def best_only(information, entropy):
+    return (information.max(0).values / entropy).mean()
+
+
+@wrong("beta_vae.mig", says="do not divide by the entropy")
+def not_normalized(information, entropy):
+    best, second = information.topk(2, dim=0).values
+    return (best - second).mean()
+
+
+@wrong("beta_vae.mig", says="subtract the worst")
+def range_of_column(information, entropy):
+    return ((information.max(0).values - information.min(0).values) / entropy).mean()
+
+
+@wrong("beta_vae.mig", says="subtract the average")
+def against_the_mean(information, entropy):
+    return ((information.max(0).values - information.mean(0)) / entropy).mean()
+
+
+@wrong("beta_vae.mig", says="without sorting")
+def first_two(information, entropy):
+    return torch.mean((information[0, :] - information[1, :]) / entropy)
+
+
+@wrong("beta_vae.mig", says="sum over the factors")
+def no_mean(information, entropy):
+    best, second = information.topk(2, dim=0).values
+    return ((best - second) / entropy).sum()
+
+
+@wrong("beta_vae.mig", says="one gap for each factor")
+def not_averaged(information, entropy):
+    best, second = information.topk(2, dim=0).values
+    return (best - second) / entropy
+
+
+@wrong("beta_vae.mig", says="average gap by the average entropy")
+def ratio_of_sums(information, entropy):
+    best, second = information.topk(2, dim=0).values
+    return (best - second).sum() / entropy.sum()
+
+
+@wrong("beta_vae.mig", says="sign is turned round")
+def ascending(information, entropy):
+    order = information.sort(dim=0).values
+    return ((order[-2] - order[-1]) / entropy).mean()
+
+
+@wrong("beta_vae.mig", says="divide by the best information")
+def share_of_best(information, entropy):
+    best, second = information.topk(2, dim=0).values
+    return (1 - second / best).mean()
+
+
+@wrong("beta_vae.mig", says="raises")
+def along_the_wrong_axis(information, entropy):
+    best, second = information.topk(2, dim=1).values.T
+    return ((best - second) / entropy).mean()
