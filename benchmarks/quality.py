@@ -247,7 +247,7 @@ def autodecoders(args: argparse.Namespace) -> None:
         trained_on[name] = round(grey_levels_error(model, train), 4)
         figures.append(
             figure(
-                f"Fashion-MNIST, {name}: test loss, norm of the error over its length, batches of 64",
+                f"Fashion-MNIST, {name}: test loss, norm of error over length, batches of 64",
                 grey_levels_error(found, test),
                 PUBLISHED[name],
                 "course report",
