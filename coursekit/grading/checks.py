@@ -124,4 +124,4 @@ def _show(mark: str, id: str, lines: list[str], result: Result | None = None) ->
         ipython.display.display({"text/html": box, "text/plain": text}, raw=True)
     else:
         print(text)
-    return result or Result(0, 0, "")
+    return Result(0, 0, "") if result is None else result

@@ -115,6 +115,8 @@ def start(walls: Walls) -> Server:
             try:
                 if level not in walls.levels:
                     raise NoSandbox("not good enough for --require-sandbox")
+                if nobody and level != "bubblewrap" and not _nobody_reads_python():
+                    raise NoSandbox("that user cannot read Python's files")
                 server = _start(level, nobody, walls)
             except (NoSandbox, OSError) as error:
                 reasons.append(f"{level}{' as nobody' if nobody else ''}: {error}")
@@ -122,6 +124,23 @@ def start(walls: Walls) -> Server:
                 server.warnings += _warnings(level, root and not nobody, reasons)
                 return server
     raise NoSandbox("no sandbox works here. " + "; ".join(reasons))
+
+
+def _nobody_reads_python() -> bool:
+    """bubblewrap shows Python's files to anyone; elsewhere its folder may be root's alone."""
+    try:
+        nobody = subprocess.run(
+            [sys.executable, "-c", ""],
+            user=65534,
+            group=65534,
+            extra_groups=[],
+            capture_output=True,
+            check=False,
+            cwd="/",
+        )
+    except OSError:
+        return False
+    return nobody.returncode == 0
 
 
 def _warnings(level: str, as_root: bool, reasons: list[str]) -> list[str]:

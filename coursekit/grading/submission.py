@@ -223,7 +223,7 @@ def prose(cells: Iterable[Cell], id: str) -> str | None:
 
     The stub's placeholder, a line in italics alone, is no answer.
     """
-    marker = re.compile(rf"your answer to `?{re.escape(id)}`?", re.IGNORECASE)
+    marker = re.compile(rf"your answer to `?{re.escape(id)}(?![\w.-])", re.IGNORECASE)
     answers = []
     for cell in cells:
         lines = cell.source.split("\n")

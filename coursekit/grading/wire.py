@@ -123,6 +123,8 @@ def _tensor(value: Tensor, blobs: list[bytes]) -> Message:
     name = str(value.dtype).removeprefix("torch.")
     if name not in DTYPES or value.layout != torch.strided:
         raise TypeError(f"a {value.layout} tensor of dtype {value.dtype} cannot cross")
+    if value.numel() * value.element_size() > MAX_BLOBS:
+        raise TypeError(f"a tensor larger than {MAX_BLOBS // 2**20} MB cannot cross")
     blobs.append(_bytes(value))
     return {
         "is": "tensor",

@@ -293,25 +293,24 @@ class Worker:
         with torch.set_grad_enabled(message["grad"]):
             try:
                 result = function(*args, **kwargs)
+                if isinstance(result, types.GeneratorType | map | zip):
+                    result = list(result)
+                outgoing: list[bytes] = []
+                reply = {"result": wire.encode(result, outgoing, self._handle)}
             except BaseException as error:
                 return {"error": _describe(error)}, []
-        outgoing: list[bytes] = []
-        if isinstance(result, types.GeneratorType | map | zip):
-            result = list(result)
-        reply: dict[str, Any] = {"result": wire.encode(result, outgoing, self._handle)}
         outputs = [x for x in wire.leaves(result) if isinstance(x, torch.Tensor)]
         if inputs and any(x.requires_grad for x in outputs):
             self.graphs[message["call"]] = (outputs, inputs)
             self.graphs.pop(message["call"] - 64, None)
-        reply["changed"] = {}
+        changed: dict[int, int] = {}
         for i, leaf in enumerate(wire.leaves([args, kwargs])):
             after = wire.content(leaf)
             if after != before[i]:
-                reply["changed"][i] = len(outgoing)
+                changed[i] = len(outgoing)
                 outgoing.append(after)
-        reply["rng"] = len(outgoing)
         outgoing.append(wire.content(torch.default_generator))
-        return reply, outgoing
+        return reply | {"changed": changed, "rng": len(outgoing) - 1}, outgoing
 
     def backward(
         self, message: dict[str, Any], blobs: list[bytes]

@@ -1,0 +1,227 @@
+"""`check` and `hint`, as a student meets them: in a plain script and in a notebook."""
+
+import subprocess
+import sys
+import textwrap
+
+import nbformat
+import pytest
+import torch
+from nbclient import NotebookClient
+
+import coursekit
+from coursekit import check, hint, objectives
+from coursekit.exercises import Exercise, Failed, chapter, chapters, exercise, standard_normal
+from coursekit.grading import checks
+from coursekit.grading.testing import PUBLIC, behavior, guarded, recognize, run_test
+
+
+@pytest.mark.parametrize("id", ["vae.kl", "vae.reparameterize", "vae.elbo"])
+def test_coursekits_own_functions_pass(id, capsys):
+    found = exercise(id)
+    result = check(id, getattr(objectives, found.function))
+    assert result
+    assert "public tests pass" in capsys.readouterr().out
+    for test in found.tests:
+        answer = guarded(getattr(objectives, found.function))
+        assert run_test(found, test, answer, b"any").passed, test.name
+
+
+def test_stub(capsys):
+    def kl_divergence(mu, logvar):
+        raise NotImplementedError  # your code here
+
+    result = check("vae.kl", kl_divergence)
+    assert not result
+    assert (result.passed, result.total, result.message) == (0, 2, "not attempted yet")
+    assert "not attempted yet" in capsys.readouterr().out
+
+
+def test_mistake_is_named(capsys):
+    assert not check(
+        "vae.kl", lambda mu, logvar: objectives.kl_divergence(mu, logvar) / mu.shape[1]
+    )
+    out = capsys.readouterr().out
+    assert "0 of 2 public tests pass" in out
+    assert "averaged over the latent dimensions; it must be summed" in out
+
+
+def test_error_names_its_line(capsys):
+    def kl_divergence(mu, logvar):
+        return mu @ logvar
+
+    assert not check("vae.kl", kl_divergence)
+    out = capsys.readouterr().out
+    assert "RuntimeError" in out
+    assert "return mu @ logvar" in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        3,
+        "kl",
+        lambda: None,
+        lambda *a: None,
+        lambda *a: a,
+        lambda *a: {"kl": 1},
+        lambda *a: torch.zeros(6, dtype=torch.complex64),
+        lambda *a: torch.eye(6).to_sparse(),
+        lambda *a: sys.exit("bye"),
+        lambda *a: check("vae.kl", None) and {}[1],
+        type,
+    ],
+)
+@pytest.mark.parametrize("id", ["vae.kl", "vae.elbo", "vae.nothing", "", None, 3])
+def test_never_raises(id, answer, capsys):
+    result = check(id, answer)
+    assert not result
+    assert capsys.readouterr().out.count(":") >= 1
+
+
+def test_broken_exercise_is_our_fault(monkeypatch, capsys):
+    def broken(*args):
+        raise RuntimeError("inside")
+
+    monkeypatch.setattr(checks, "run_test", broken)
+    assert not check("vae.kl", objectives.kl_divergence)
+    assert "which is not your fault" in capsys.readouterr().out
+
+
+def test_check_leaves_random_numbers_and_grad_mode_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        assert check("vae.reparameterize", objectives.reparameterize)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_hints_are_a_ladder(capsys):
+    checks._shown.clear()
+    shown = []
+    for _ in range(5):
+        hint("vae.kl")
+        shown.append(capsys.readouterr().out)
+    found = exercise("vae.kl")
+    assert all(text in out for text, out in zip(found.hints, shown[:3], strict=True))
+    assert "That was the last hint" in shown[3]
+    assert found.see in shown[3] == shown[4]
+    hint("vae.nothing")
+    assert "there is no exercise" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", chapters())
+def test_every_exercise_is_complete(name):
+    found, questions = chapter(name)
+    assert found or questions
+    for each in found:
+        assert each.id.startswith(f"{name}.")
+        assert each.contract.startswith(f"{each.function}(")
+        assert len(each.hints) == 3
+        assert all(hint.strip() for hint in each.hints)
+        assert any(not test.hidden for test in each.tests)
+        assert any(test.hidden for test in each.tests)
+        assert each.points > 0
+        names = [mistake.name for mistake in each.misconceptions]
+        assert len(set(names)) == len(names)
+    assert len({each.id for each in found}) == len(found)
+    assert len({each.function for each in found}) == len(found)
+
+
+@pytest.mark.parametrize("name", chapters())
+def test_every_reference_passes_its_tests(name):
+    for each in chapter(name)[0]:
+        for test in each.tests:
+            outcome = run_test(each, test, guarded(each.solve), PUBLIC)
+            assert outcome.passed, f"{each.id}: {test.name}: {outcome.message}"
+
+
+def test_right_answer_is_no_misconception():
+    found = exercise("vae.kl")
+    assert recognize(found, behavior(found, guarded(objectives.kl_divergence))) is None
+
+
+def test_chapter_by_either_name():
+    assert chapter("03_vae") == chapter("vae")
+    with pytest.raises(ValueError, match=r"no chapter 'gan9'; those with exercises: .*vae"):
+        chapter("gan9")
+
+
+def test_exercise_that_is_not_finished_says_what_is_missing():
+    unfinished = Exercise(
+        "demo.x", "x", contract="x()", hints=("a", "b", "c"), see="chapter 1", forbids=()
+    )
+    unfinished.values("is right")
+    with pytest.raises(ValueError, match="two tests named"):
+        unfinished.values("is right")
+    with pytest.raises(ValueError, match="needs a hint"):
+        unfinished.values("is hidden", hidden=True)
+    with pytest.raises(TypeError, match=r"'demo.x' has no inputs: add it with @exercise.inputs"):
+        unfinished.draw(torch.Generator())
+
+
+def test_standard_normal_holds_its_rate():
+    """300 true samples, no alarm."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(300):
+        standard_normal(torch.randn(30, 20, generator=generator))
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        (lambda g: 1.2 * torch.randn(100, 100, generator=g), "standard deviation 1.20"),
+        (lambda g: 0.1 + torch.randn(100, 100, generator=g), "mean is 0.09"),
+        (lambda g: (torch.rand(100, 100, generator=g) - 0.5) * 12**0.5, "not Gaussian"),
+        (lambda g: torch.randn(1, 100, generator=g).expand(100, 100), "rows of a batch"),
+        (lambda g: torch.randn(100, 1, generator=g).expand(100, 100), "dimensions of a latent"),
+        (lambda g: torch.full((9, 9), torch.nan), "not finite"),
+    ],
+)
+def test_standard_normal_refuses(noise, message):
+    with pytest.raises(Failed, match=message):
+        standard_normal(noise(torch.Generator().manual_seed(0)))
+
+
+def test_in_a_notebook():
+    """HTML with a plain alternative, once, escaped; nothing more for a check on the last line."""
+    cells = [
+        "from coursekit import check, hint, objectives",
+        "check('vae.kl', objectives.kl_divergence)",
+        "result = check('vae.kl', lambda mu, logvar: '<script>')\nbool(result)",
+        "hint('vae.kl')",
+        "def f(mu, logvar):\n    raise ValueError('<b>')\ncheck('vae.kl', f)",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    NotebookClient(book, kernel_name="python3", timeout=300).execute()
+    passed, failed, hinted, raised = (cell.outputs for cell in book.cells[1:])
+    assert [output.output_type for output in passed] == ["display_data"]
+    assert "2 of 2 public tests pass" in passed[0].data["text/html"]
+    assert "2 of 2 public tests pass" in passed[0].data["text/plain"]
+    assert [output.output_type for output in failed] == ["display_data", "execute_result"]
+    assert "Hint 1 of 3" in hinted[0].data["text/html"]
+    html = raised[0].data["text/html"]
+    assert "&lt;b&gt;" in html
+    assert "<b>'" not in html
+    assert "line 2: raise ValueError" in html
+    assert "background" not in html, "text keeps the page's own colors, light or dark"
+
+
+def test_in_a_script():
+    """Plain text, no IPython; `import coursekit` alone does not even load torch."""
+    script = """
+    import sys
+    import coursekit
+    assert "torch" not in sys.modules
+    coursekit.check("vae.kl", lambda mu, logvar: (mu**2).sum(1))
+    assert "IPython" not in sys.modules
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("✗ vae.kl: 0 of 2 public tests pass")
+    assert "<div" not in ran.stdout
+    with pytest.raises(AttributeError, match="no attribute 'chek'"):
+        coursekit.chek  # noqa: B018

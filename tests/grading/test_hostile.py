@@ -1,0 +1,130 @@
+"""Every hostile or broken submission gets a row, and the score it deserves, never more."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hostile import CASES, ELBO, FULL, KL, NO_KL, SAMPLE, Case
+
+from coursekit.exercises import chapter
+from coursekit.grading.bank import notebook
+from coursekit.grading.grade import Assignment, Grader
+from coursekit.grading.sandbox import Limits, Walls
+from coursekit.grading.testing import PUBLIC, guarded, run_test
+
+
+@pytest.fixture
+def grader(shared) -> Grader:
+    limits = Limits(cell=3.0, call=2.0, submission=60.0)
+    return Grader(Assignment("vae", b"the secret", walls=Walls(limits=limits)))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_gets_what_it_deserves(grader: Grader, case: Case) -> None:
+    row = grader.grade(case.name, case.data)
+    assert row["status"] == case.status, row["message"]
+    scores = {id: entry["score"] for id, entry in row["exercises"].items()}
+    assert scores == case.scores, json.dumps(row, indent=1)
+    assert row["score"] == sum(case.scores.values())
+    assert case.says in json.dumps(row, ensure_ascii=False), json.dumps(row, indent=1)
+    assert "not for students" not in json.dumps(row)
+    assert descendants(grader.server.process.pid) <= {"bwrap", "python", "python3", "unshare"}
+    assert count(grader.server.process.pid) <= 3, "a process outlives its submission"
+
+
+def descendants(pid: int) -> set[str]:
+    return {Path(f"/proc/{p}/comm").read_text().strip() for p in tree(pid)}
+
+
+def count(pid: int) -> int:
+    return len(tree(pid))
+
+
+def tree(pid: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(p for child in children for p in tree(int(child)))]
+
+
+def test_public_answers_hard_coded(grader: Grader) -> None:
+    """An answer that knows the public tests by heart passes `check` and earns nothing."""
+    exercise = chapter("vae")[0][0]
+    known: dict[str, list[float]] = {}
+
+    def recording(mu, logvar):
+        result = exercise.solve(mu, logvar)
+        known[str(mu.detach().flatten()[:2].tolist())] = result.tolist()
+        return result
+
+    public = [test for test in exercise.tests if not test.hidden]
+    assert all(run_test(exercise, test, guarded(recording), PUBLIC).passed for test in public)
+    cheat = f"""
+known = {known!r}
+def kl_divergence(mu, logvar):
+    value = known.get(str(mu.detach().flatten()[:2].tolist()), [0.0] * len(mu))
+    return torch.tensor(value) + 0 * (mu + logvar).sum()
+"""
+    scope = {"torch": __import__("torch")}
+    exec(cheat, scope)
+    answer = guarded(scope["kl_divergence"])
+    assert run_test(exercise, public[0], answer, PUBLIC).passed
+    row = grader.grade("by heart", notebook(["import torch", cheat, SAMPLE, ELBO]))
+    assert {id: entry["score"] for id, entry in row["exercises"].items()} == NO_KL
+
+
+def test_hidden_inputs_do_not_reach_the_student(grader: Grader) -> None:
+    """What the student's code says during hidden tests stays with us."""
+    spy = """
+seen = []
+def kl_divergence(mu, logvar):
+    seen.append(mu.tolist())
+    raise ValueError(f"SPY {seen}")
+"""
+    row = grader.grade("spy", notebook(["import torch", spy, SAMPLE, ELBO]))
+    tests = row["exercises"]["vae.kl"]["tests"]
+    assert any("SPY" in test["message"] for test in tests if not test["hidden"])
+    assert not any("SPY" in test["message"] for test in tests if test["hidden"])
+
+
+def test_one_submission_leaves_nothing_for_the_next(grader: Grader) -> None:
+    leave = """
+import os, pathlib
+def kl_divergence(mu, logvar):
+    folders = ("/tmp", "/dev/shm", "/var/tmp", os.environ["HOME"])
+    paths = [pathlib.Path(folder, "left-for-you") for folder in folders]
+    left = [path.exists() for path in paths]
+    for path in paths:
+        try:
+            path.write_text("the answers")
+        except OSError:
+            pass
+    raise ValueError(f"LEFT {any(left)}")
+"""
+    grader.grade("first", notebook(["import torch", leave]))
+    row = grader.grade("second", notebook(["import torch", leave]))
+    first = row["exercises"]["vae.kl"]["tests"][0]
+    assert "LEFT False" in first["message"]
+
+
+def test_a_dead_server_is_replaced() -> None:
+    grader = Grader(Assignment("vae", b"the secret"))
+    data = notebook(["import torch", KL, SAMPLE, ELBO])
+    assert grader.grade("before", data)["score"] == sum(FULL.values())
+    grader.server.process.kill()
+    grader.server.process.wait()
+    row = grader.grade("after", data)
+    assert row["status"] == "graded"
+    assert row["score"] == sum(FULL.values())
+    grader.close()
+
+
+def test_trouble_of_ours_is_no_score(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError("our fault")
+
+    monkeypatch.setattr(grader, "_grade", broken)
+    row = grader.grade("any", notebook(["import torch", KL]))
+    assert (row["status"], row["score"]) == ("error", None)
+    assert "our fault" in row["message"]
