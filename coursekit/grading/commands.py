@@ -88,6 +88,7 @@ def _grade(args: argparse.Namespace) -> int:
         bar.update()
 
     interrupted = False
+    exercises, questions = load(assignment)
     try:
         rows = grade_all(
             assignment,
@@ -104,16 +105,27 @@ def _grade(args: argparse.Namespace) -> int:
         from coursekit.grading.run import RESULTS, read_rows
 
         rows, interrupted = read_rows(args.out / RESULTS), True
+    except OSError as error:
+        raise _cannot_write(args.out, error) from error
     finally:
         bar.close()
-    exercises, questions = load(assignment)
-    _write(args, assignment, list(rows.values()), submissions, exercises, questions)
+    try:
+        _write(args, assignment, list(rows.values()), submissions, exercises, questions)
+    except OSError as error:
+        raise _cannot_write(args.out, error) from error
     states = Counter(row["status"] for row in rows.values())
     print(", ".join(f"{n} {state}" for state, n in states.items()), f"in {args.out}")
     if interrupted:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
     return ERRORS if states["error"] else 0
+
+
+def _cannot_write(out: Path, error: OSError) -> ValueError:
+    return ValueError(
+        f"cannot write into {out}: {error.strerror or error}. The rows so far are safe in "
+        "results.jsonl: make room, and run the same command again to go on"
+    )
 
 
 def _matches(submission: "Submission", patterns: Sequence[str]) -> bool:
