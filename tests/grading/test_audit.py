@@ -1,0 +1,97 @@
+"""The bank passes the audit, and the audit finds what is wrong with tests."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from coursekit.cli import main
+from coursekit.exercises import Failed, chapter, exercise
+from coursekit.grading import audit as auditing
+from coursekit.grading.bank import load_bank
+
+BANK = Path(__file__).parent / "bank"
+
+
+def reports(monkeypatch, *ids, variants=None):
+    """Audit only some exercises, with only some variants."""
+    found = [e for e in chapter("vae")[0] if e.id in ids]
+    monkeypatch.setattr(auditing, "chapter", lambda name: (found, []))
+    if variants is not None:
+        monkeypatch.setattr(
+            auditing, "load_bank", lambda path: [v for v in load_bank(path) if v.name in variants]
+        )
+    return {report.exercise: report for report in auditing.audit("vae", BANK, 2)}
+
+
+def test_the_bank_of_the_vae_chapter(shared, capsys):
+    assert main(["audit", "vae", "--bank", str(BANK), "--seeds", "2"]) == 0, capsys.readouterr().out
+    lines = capsys.readouterr().out.strip().split("\n")
+    assert [line.split()[0] for line in lines] == [
+        "exercise", "vae.kl", "vae.reparameterize", "vae.elbo"
+    ]  # fmt: skip
+    assert all(line.split()[3:6] == ["0", "0", "0"] for line in lines[1:])
+
+
+@pytest.fixture
+def kl(monkeypatch):
+    """vae.kl with its tests replaced by those of the test, and no mistakes known."""
+    found = exercise("vae.kl")
+    monkeypatch.setattr(found, "tests", [])
+    monkeypatch.setattr(found, "misconceptions", [])
+    monkeypatch.setattr(found, "forbids", ())
+    monkeypatch.setattr("coursekit.grading.grade._originals", lambda chapter: ())
+    return found
+
+
+def test_finds_escapes_and_gifts(shared, monkeypatch, kl):
+    @kl.test("returns the right shape")
+    def _shape(answer, g):
+        if answer(*kl.draw(g)).shape != (6,):
+            raise Failed("the shape is wrong")
+
+    report = reports(monkeypatch, "vae.kl", variants=["closed_form", "mean_kl"])["vae.kl"]
+    assert any("mean_kl gets full marks" in text for text in report.escapes)
+    assert any("an answer of zeros gets 1 points" in text for text in report.escapes)
+    assert not report.false_rejects
+    assert report.missing
+
+
+def test_finds_false_rejects(shared, monkeypatch, kl):
+    @kl.test("is what the reference returns, dtype and all")
+    def _same(answer, g):
+        args = kl.draw(g)
+        if not torch.allclose(answer(*args), kl.solve(*args)):
+            raise Failed("not close")
+
+    report = reports(monkeypatch, "vae.kl", variants=["closed_form", "in_double"])["vae.kl"]
+    assert [text.split()[0] for text in report.false_rejects] == ["in_double"]
+
+
+def test_finds_flakes(shared, monkeypatch, kl):
+    seen = []
+
+    @kl.test("is right, on good days")
+    def _sometimes(answer, g):
+        answer(*kl.draw(g))
+        seen.append(g.initial_seed())
+        if seen.index(g.initial_seed()) == 1:
+            raise Failed("a bad day")
+
+    report = reports(monkeypatch, "vae.kl", variants=["closed_form"])["vae.kl"]
+    assert len(report.flakes) == 1
+    assert not report.false_rejects
+
+
+def test_finds_wrong_messages(shared, monkeypatch, kl):
+    kl.values("gives the closed form")
+    report = reports(monkeypatch, "vae.kl", variants=["closed_form", "mean_kl"])["vae.kl"]
+    assert [text.split(":")[0] for text in report.unrecognized] == ["mean_kl"]
+    assert not report.escapes
+
+
+def test_bad_usage(tmp_path, capsys):
+    assert main(["audit", "--bank", str(tmp_path / "none")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert main(["audit", "nothing", "--bank", str(tmp_path)]) == 2
+    assert "there is no chapter 'nothing'" in capsys.readouterr().err
