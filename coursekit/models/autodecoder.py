@@ -30,7 +30,7 @@ class AutoDecoder(nn.Module):
 
     For images whose height and width are multiples of 4 (the first kernel is a quarter of them).
     The last layer is linear, so images come out near [0, 1] and not always in it. A new image has
-    no code until one is found for it by optimization: see `for_new_images`. S2; Park et al. (2019),
+    no code until one is found for it by optimization: see `for_new_images`. Park et al. (2019),
     "DeepSDF"; Zadeh et al. (2019), "Variational auto-decoder".
     """
 
@@ -90,7 +90,7 @@ class AutoDecoder(nn.Module):
 class VariationalAutoDecoder(AutoDecoder):
     """Each image owns a distribution q_i(z) over codes: the VAE's posterior without its encoder.
 
-    family, with the prior of the same family and the sampling that S2 gives:
+    family, with the prior of the same family and this sampling:
     "normal":  N(mu, sigma^2), prior N(0, 1);  z = mu + sigma eps
     "laplace": Laplace(mu, b), prior Laplace(0, 1);  z = mu - b sign(v) log(1 - 2|v|)
     "uniform": U(a, b), prior U(-1, 1);  z = a + (b - a) u, with a and b inside the prior, since

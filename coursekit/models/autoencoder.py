@@ -1,4 +1,4 @@
-"""The plain convolutional autoencoder of S5: it compresses, and gives no samples."""
+"""The plain convolutional autoencoder: it compresses, and gives no samples."""
 
 from torch import Tensor, nn
 

@@ -66,7 +66,7 @@ class GAN(nn.Module):
 
 
 class MLPGAN(GAN):
-    """The fully connected GAN of S5, for images of any shape.
+    """The fully connected GAN, for images of any shape.
 
     | generator            |           | discriminator                  |           |
     | -------------------- | --------- | ------------------------------ | --------- |
@@ -100,7 +100,7 @@ class MLPGAN(GAN):
 
 
 class DCGAN(GAN):
-    """The convolutional GAN of S4: 2,305,472 and 212,865 trainable parameters.
+    """The convolutional GAN: 2,305,472 and 212,865 trainable parameters.
 
     For images of (1, 28, 28), or any whose height and width are multiples of 4:
 
@@ -156,7 +156,7 @@ class DCGAN(GAN):
 
 
 class ConditionalGAN(GAN):
-    """The conditional GAN of S4: 1,491,215 and 80,385 trainable parameters.
+    """The conditional GAN: 1,491,215 and 80,385 trainable parameters.
 
     Generator and discriminator are told the class, as a one-hot vector beside the noise and as
     one-hot channels beside the image. With (1, 28, 28) and 10 classes:

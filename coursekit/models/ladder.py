@@ -1,4 +1,4 @@
-"""Five attempts at a sharp VAE (S3): each sharper than the last, and the last one no VAE at all."""
+"""Five attempts at a sharp VAE: each sharper than the last, and the last one no VAE at all."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ from coursekit.models.vae import VAE, ConvVAE, bernoulli, gaussian, halved_sizes
 
 
 def attempt(number: int) -> VAE:
-    """The model of one of the five attempts of S3, for images of 64 x 64, untrained.
+    """The model of one of the five attempts, for images of 64 x 64, untrained.
 
     1. small and grey: ConvVAE, two blocks, latent 20
     2. deeper, in color, latent 128, squared error: GaussianVAE of variance 1/2
@@ -52,7 +52,7 @@ class SkipVAE(VAE):
 
     ("+ encoder's map": its channels beside the decoder's, as in Ronneberger et al., 2015.) Such
     skip connections make the reconstruction excellent and the model useless: the image travels
-    around the code, the KL falls to 0, and the code says nothing. `through_skips` is what S3
+    around the code, the KL falls to 0, and the code says nothing. `through_skips` is what it
     trained. `likelihood(z)`, which is all that sampling has, puts zeros where the maps would be.
     """
 
@@ -115,7 +115,7 @@ class SkipVAE(VAE):
         return logits
 
     def through_skips(self, x: Tensor) -> tuple[Distribution, Callable[[Tensor], Distribution]]:
-        """q(z|x), and p(x|z, maps of x): the two that S3 put into its loss as if it were an ELBO.
+        """q(z|x), and p(x|z, maps of x): the two that stood in its loss as if it were an ELBO.
 
         `posterior, likelihood = model.through_skips(x)`, for `elbo_from_distributions`.
         """

@@ -103,7 +103,7 @@ class PlanarFlow(nn.Module):
 
 
 class PlanarFlowVAE(ConvVAE):
-    """ConvVAE whose posterior is a Gaussian sent through K planar flows (S5: K = 4).
+    """ConvVAE whose posterior is a Gaussian sent through K planar flows.
 
     encoder features -> mu, logvar (L each) and, by one more linear layer, the K (2L + 1) numbers
     u, w, b of the flows: each image has its own. log q_K(z_K|x) = log q_0(z_0|x) - sum_k

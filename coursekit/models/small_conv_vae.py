@@ -1,4 +1,4 @@
-"""The small convolutional VAE of S4, whose code is a point in a plane that can be drawn."""
+"""The small convolutional VAE, whose code is a point in a plane that can be drawn."""
 
 from torch import nn
 

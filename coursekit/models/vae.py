@@ -69,7 +69,7 @@ class VAE(nn.Module):
 
 
 class ConvVAE(VAE):
-    """The convolutional VAE of S1, for images of any size.
+    """The convolutional VAE, for images of any size.
 
     image_shape: (C, H, W). latent_dim: L. widths: channels after each encoder block.
     With image_shape (3, 218, 178) and the default widths:

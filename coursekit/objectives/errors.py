@@ -37,7 +37,7 @@ def squared_error(x: Tensor, x_hat: Tensor) -> SquaredError:
 
 
 def frobenius_error(x: Tensor, x_hat: Tensor) -> FrobeniusError:
-    """The loss of S2: x, x_hat (B, C, H, W) in [0, 1]; the norm runs over the batch as one matrix.
+    """||x - x_hat||_F / numel: x, x_hat (B, C, H, W) in [0, 1], the batch taken as one matrix.
 
     A norm of a batch is no mean over images: it falls with the square root of the batch size, so
     compare at equal batch sizes, or compare `rmse` (= loss * 224 for 64 images of 28 x 28).

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from coursekit import data as sets
 from coursekit.data import Batch, ImageSet
@@ -21,11 +21,13 @@ from coursekit.models.planar_flow import PlanarFlowVAE
 from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.vae import ConvVAE
 from coursekit.objectives import (
+    SquaredError,
     cyclical_annealing,
     elbo_from_distributions,
     linear_annealing,
     negative_elbo,
     reparameterize,
+    squared_error,
 )
 from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.latents import fit_latents
@@ -143,30 +145,20 @@ def skip_loss(model: SkipVAE, batch: Batch, step: int) -> Any:
     return elbo_from_distributions(batch.images, posterior, model.prior, likelihood)
 
 
-class SquaredError(NamedTuple):
-    """The squared error of a reconstruction, summed over pixels, averaged over the batch."""
-
-    loss: Tensor
-
-
 def autoencoder_loss(model: Autoencoder, batch: Batch, step: int) -> SquaredError:
     """The squared error of an autoencoder."""
-    return _squared_error(model(batch.images), batch)
+    return squared_error(batch.images, model(batch.images))
 
 
 def autodecoder_loss(model: AutoDecoder, batch: Batch, step: int) -> SquaredError:
     """The squared error of an auto-decoder's images, each decoded from its own code."""
-    return _squared_error(model.decode(model.codes(batch.index)), batch)
+    return squared_error(batch.images, model.decode(model.codes(batch.index)))
 
 
 def variational_autodecoder_loss(model: VariationalAutoDecoder, batch: Batch, step: int) -> Any:
     """The negative ELBO of a variational auto-decoder, each image with its own posterior."""
     q = model.posterior(batch.index)
     return elbo_from_distributions(batch.images, q, model.prior, model.likelihood)
-
-
-def _squared_error(images: Tensor, batch: Batch) -> SquaredError:
-    return SquaredError((images - batch.images).square().flatten(1).sum(1).mean())
 
 
 def _shape(images: ImageSet) -> Shape:

@@ -25,7 +25,7 @@ def test_each_image_has_its_own_code():
 
 
 def spread_to_s2(model, index):
-    """S2's samplers, from the parameters, as functions of u ~ U(0, 1)."""
+    """The samplers, from the parameters, as functions of u ~ U(0, 1)."""
     q = model.posterior(index).base_dist
     if model.family == "laplace":
         return lambda u: q.loc - q.scale * torch.sign(u - 0.5) * torch.log(1 - 2 * (u - 0.5).abs())
@@ -36,7 +36,7 @@ def spread_to_s2(model, index):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_posteriors_are_sampled_as_s2_says(family):
-    """S2's formula maps u to the u-quantile; a sample of the model must have that distribution."""
+    """The formula maps u to the u-quantile; a sample of the model must have that distribution."""
     torch.manual_seed(0)
     model = VariationalAutoDecoder(3, latent_dim=2, image_shape=(1, 8, 8), family=family)
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_classes_can_start_in_regions_of_their_own():
 
 @pytest.mark.parametrize("family", [None, *FAMILIES])
 def test_new_images_get_codes_and_the_decoder_stays(family):
-    """S2's test time: codes by optimization, decoder frozen, running averages included."""
+    """Test time: codes by optimization, decoder frozen, running averages included."""
     torch.manual_seed(0)
     kind = {} if family is None else {"family": family}
     cls = AutoDecoder if family is None else VariationalAutoDecoder

@@ -82,7 +82,7 @@ def stripes(count: int) -> torch.Tensor:
 
 
 def test_the_skip_connections_starve_the_code():
-    """The lesson of S3, in small: same data, same budget, with the maps and without.
+    """The lesson of the ladder, in small: same data, same budget, with the maps and without.
 
     With the maps the reconstruction is better and the KL falls to nothing, and a code of another
     image leaves the reconstruction as it was; the plain VAE must use its code.

@@ -1,4 +1,4 @@
-"""The fully connected VAE, the VAE of S4, the Gaussian VAE, the autoencoder of S5."""
+"""The fully connected VAE, the small convolutional VAE, the Gaussian VAE, the autoencoder."""
 
 import math
 
@@ -85,7 +85,7 @@ def test_gaussian_likelihood_is_the_normal_density_around_the_sigmoid():
 
 
 def test_mse_is_a_gaussian_of_variance_one_half():
-    """Attempt 2 of S3: its loss is that of this likelihood, up to a constant."""
+    """Attempt 2 of the ladder: its loss is that of this likelihood, up to a constant."""
     model = GaussianVAE((1, 6, 6), 2, widths=(4,), scale=math.sqrt(0.5)).eval()
     x, z = torch.rand(3, 1, 6, 6), torch.randn(3, 2)
     constant = 36 * 0.5 * math.log(math.pi)

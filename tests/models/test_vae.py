@@ -16,7 +16,7 @@ def parameters(module: nn.Module) -> int:
 
 @pytest.mark.parametrize("latent_dim", [3, 100])
 def test_celeba_architecture(latent_dim):
-    """Architecture S1: its sizes and its parameters, counted by hand, layer by layer."""
+    """The CelebA architecture: its sizes and its parameters, counted by hand, layer by layer."""
     model = ConvVAE((3, 218, 178), latent_dim)
     widths = [3, 32, 64, 128, 256]
     convs = sum(9 * a * b + b + 2 * b for a, b in itertools.pairwise(widths))

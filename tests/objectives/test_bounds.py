@@ -142,7 +142,7 @@ def test_kl_by_dimension_sums_to_the_kl(family):
 
 
 def test_free_bits_by_hand():
-    """Means over the batch are 0.4 and 2.0: the first is lifted to 0.5 (S5), the second stays.
+    """Means over the batch are 0.4 and 2.0: the first is lifted to 0.5, the second stays.
 
     It is the mean that is lifted, not each image's KL: 0.7 is above the floor and 0.1 below it.
     """

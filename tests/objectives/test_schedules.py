@@ -4,7 +4,7 @@ from coursekit.objectives import cyclical_annealing, linear_annealing
 
 
 def test_linear_annealing_passes_its_published_points():
-    """S5: from 0 to 1 over 10,000 steps."""
+    """From 0 to 1 over 10,000 steps."""
     assert [linear_annealing(step) for step in (0, 2_500, 10_000, 50_000)] == [0.0, 0.25, 1.0, 1.0]
     assert linear_annealing(5, steps=10, start=0.2, end=0.6) == pytest.approx(0.4)
     assert linear_annealing(10, steps=10, start=0.3, end=0.1) == 0.1
