@@ -113,7 +113,8 @@ def clamped(z1: Tensor, z2: Tensor, w: Tensor) -> Tensor:
 )
 def scaled_line(z1: Tensor, z2: Tensor, w: Tensor) -> Tensor:
     line = _lerp(z1, z2, w)
-    return line / line.norm(dim=1, keepdim=True) * z1.norm()
+    result: Tensor = line / line.norm(dim=1, keepdim=True) * z1.norm()
+    return result
 
 
 @lerp.wrong("The numbers are right, but detached: no gradient would flow back through the path.")
@@ -181,7 +182,8 @@ def _slerp(z1: Tensor, z2: Tensor, w: Tensor) -> Tensor:
     side = u1 - (u1 @ u2) * u2
     side = side / side.norm().clamp(min=1e-12)
     direction = torch.cos(w * theta) * u2 + torch.sin(w * theta) * side
-    return ((w * a.norm() + (1 - w) * b.norm()) * direction).to(z1.dtype)
+    result: Tensor = ((w * a.norm() + (1 - w) * b.norm()) * direction).to(z1.dtype)
+    return result
 
 
 slerp.values("stays on the sphere between codes of one norm", points=2, inputs=_one_length)
@@ -241,7 +243,8 @@ def codes_not_normalized(z1: Tensor, z2: Tensor, w: Tensor) -> Tensor:
 def scaled_chord(z1: Tensor, z2: Tensor, w: Tensor) -> Tensor:
     line = _lerp(z1 / z1.norm(), z2 / z2.norm(), w)
     length = _lerp(z1.norm()[None], z2.norm()[None], w)
-    return length * line / line.norm(dim=1, keepdim=True)
+    result: Tensor = length * line / line.norm(dim=1, keepdim=True)
+    return result
 
 
 @slerp.wrong("Your angle comes from an inner product that is not divided by the two norms.")
@@ -356,7 +359,8 @@ def divided_by_all(codes: Tensor, mask: Tensor) -> Tensor:
 @attribute.wrong("You scaled the vector to length 1. Its length says how far the two groups lie.")
 def to_length_one(codes: Tensor, mask: Tensor) -> Tensor:
     vector = _attribute(codes, mask)
-    return vector / vector.norm()
+    result: Tensor = vector / vector.norm()
+    return result
 
 
 @attribute.wrong("You take medians; the contract asks for means.")
