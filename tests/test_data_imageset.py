@@ -138,3 +138,17 @@ def test_repr_says_what_it_is():
     assert repr(data.load("digits", size=5)) == (
         "ImageSet('digits', 'train': 5 images of 1x28x28, 10 classes, 8 factors)"
     )
+
+
+@pytest.mark.parametrize("name", ["digits", "shapes", "faces"])
+def test_the_number_of_threads_changes_nothing(name):
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(data.load(name, size=1100, resolution=(16, 16)).images)
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)

@@ -21,6 +21,7 @@ CLASSES: tuple[str, ...] = tuple("0123456789")
 SIZES = {"train": 20_000, "validation": 4_000, "test": 4_000}
 LABEL: str | None = "class"
 RESOLUTION = (28, 28)
+CHANNELS = 1
 CITATION = "Rendered by coursekit.data.digits; no outside source."
 LICENCE = "CC0-1.0 (computer-generated)"
 

@@ -23,6 +23,7 @@ CLASSES: tuple[str, ...] = ()
 LABEL: str | None = None
 SIZES = {"train": 10_000, "validation": 2_000, "test": 2_000}
 RESOLUTION = (64, 64)
+CHANNELS = 3
 CITATION = "Rendered by coursekit.data.faces; no outside source, and nobody's face."
 LICENCE = "CC0-1.0 (computer-generated)"
 

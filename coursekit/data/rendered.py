@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeAlias
 
 import torch
@@ -25,6 +26,7 @@ class Renderer(Protocol):
     LABEL: str | None
     SIZES: dict[str, int]
     RESOLUTION: tuple[int, int]
+    CHANNELS: int
     FACTORS: Factors
     CITATION: str
     LICENCE: str
@@ -52,17 +54,18 @@ def render(
     """Draw a set. Image i depends on name, split, seed and i alone, not on how many there are."""
     count = renderer.SIZES[split] if size is None else size
     height, width = renderer.RESOLUTION if resolution is None else resolution
-    blocks: list[dict[str, Tensor]] = []
-    images = torch.empty(0)
-    for start in range(0, count, _BLOCK):
+    images = torch.empty((count, renderer.CHANNELS, height, width), dtype=torch.uint8)
+
+    def draw(start: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(_seed(name, split, seed, start // _BLOCK))
         factors = renderer.sample_factors(_BLOCK, generator)
         factors = {key: value[: count - start] for key, value in factors.items()}
-        block = renderer.images_from_factors(factors, (height, width), generator)
-        if not blocks:
-            images = torch.empty((count, *block.shape[1:]), dtype=torch.uint8)
-        images[start : start + _BLOCK] = block
-        blocks.append(factors)
+        images[start : start + _BLOCK] = renderer.images_from_factors(
+            factors, (height, width), generator
+        )
+        return factors
+
+    blocks = _in_threads(draw, range(0, count, _BLOCK))
     factors = {key: torch.cat([block[key] for block in blocks]) for key in blocks[0]}
     return ImageSet(
         name=name,
@@ -75,6 +78,24 @@ def render(
         citation=renderer.CITATION,
         licence=renderer.LICENCE,
     )
+
+
+def _in_threads(draw: Callable[[int], dict[str, Tensor]], starts: range) -> list[dict[str, Tensor]]:
+    """Draw blocks side by side, one thread each: threads inside of so small operations gain little.
+
+    And as each block is drawn by one thread, the pictures are the same whatever their number.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or len(starts) == 1:
+        return [draw(start) for start in starts]
+    with ThreadPoolExecutor(
+        min(threads, len(starts)), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        try:
+            return list(pool.map(draw, starts))
+        finally:
+            # Theirs was the number for threads yet to come as well.
+            torch.set_num_threads(threads)
 
 
 def draw_in_chunks(

@@ -19,6 +19,7 @@ CLASSES: tuple[str, ...] = ("square", "ellipse", "heart")
 LABEL: str | None = "shape"
 SIZES = {"train": 20_000, "validation": 4_000, "test": 4_000}
 RESOLUTION = (64, 64)
+CHANNELS = 1
 CITATION = (
     "Rendered by coursekit.data.shapes, after L. Matthey, I. Higgins, D. Hassabis, A. Lerchner: "
     "dSprites: disentanglement testing sprites dataset, 2017."
