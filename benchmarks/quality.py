@@ -165,12 +165,15 @@ def grey_mnist(args: argparse.Namespace) -> None:
     train, test = data.load("mnist", size=args.size), data.load("mnist", "test")
     torch.manual_seed(args.seed)
     model, spent = MLPVAE(), {}
+    epochs = args.epochs or 10
+    steps = epochs * math.ceil(len(train) / 128)
     with cpu_seconds(spent, "training"):
         history = training.fit(
             model,
             train,
             recipes.vae_loss(),
-            epochs=args.epochs or 10,
+            epochs=epochs,
+            lr=lambda step: 1e-3 * (1 - step / steps),  # the script's rate, let down to 0
             validation=test,
             seed=args.seed,
             device="cpu",
