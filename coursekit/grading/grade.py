@@ -19,8 +19,8 @@ import coursekit
 from coursekit import exercises
 from coursekit.exercises import Exercise, FreeText, Misconception, Test
 from coursekit.grading import submission as notebook
-from coursekit.grading.remote import ServerLost, Student
-from coursekit.grading.sandbox import NoSandbox, Server, Walls, start
+from coursekit.grading.remote import Student
+from coursekit.grading.sandbox import NoSandbox, Server, ServerLost, Walls, start
 from coursekit.grading.testing import (
     NotAttempted,
     Outcome,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coursekit.exercises import Answer
 from coursekit.grading import wire
-from coursekit.grading.sandbox import Limits, Server
+from coursekit.grading.sandbox import Limits, Server, ServerLost
 from coursekit.grading.testing import AnswerError, NotAttempted
 
 Cells = Sequence[tuple[int, str, Sequence[int]]]
@@ -25,10 +25,6 @@ class TimedOut(AnswerError):
 
 class Died(AnswerError):
     """The answer's process ended by itself."""
-
-
-class ServerLost(Exception):
-    """The grader's own process in the sandbox is gone: nobody's fault but ours."""
 
 
 class Student:
@@ -203,13 +199,11 @@ class Student:
         status = None
         if self._lifeline is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._lifeline.settimeout(5)
+                self._lifeline.settimeout(30)
                 status = json.loads(self._lifeline.recv(1000))["status"]
         self.end()
-        if status is None:
-            if self.server.process.poll() is not None:
-                raise ServerLost("the process that runs submissions ended")
-            return "its process ended"
+        if status is None:  # the server always reports, unless it is gone
+            raise ServerLost("the process that runs submissions ended")
         if status >= 0:
             return "it ends the process (sys.exit, os._exit or the like)"
         return f"it crashes the process (signal {-status})"

@@ -30,6 +30,10 @@ REFUSAL = (
 START_SECONDS = 120
 
 
+class ServerLost(Exception):
+    """The grader's own process in the sandbox is gone: nobody's fault but ours."""
+
+
 class NoSandbox(Exception):
     """No level works here, or none that is good enough."""
 
@@ -205,6 +209,7 @@ def _start_in(
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
         "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(_libraries())),
     }
     process = subprocess.Popen(
         [*prefix(tools, nobody), *python],
@@ -222,8 +227,9 @@ def _start_in(
         if near.recv(6) != b"ready\n":
             raise NoSandbox("it does not start")
         near.settimeout(None)
-        _try(server)
-    except (NoSandbox, OSError) as error:
+        for _ in range(2):  # the second is born after the server came back from the first
+            _try(server)
+    except (NoSandbox, ServerLost, OSError) as error:
         server.control.close()
         process.kill()
         said = process.communicate()[1].decode(errors="replace").strip().splitlines()
@@ -276,12 +282,14 @@ def _site_packages() -> list[str]:
 
 def _python() -> list[str]:
     """The folders that Python, torch and numpy live in."""
-    found = [sys.prefix, sys.base_prefix, *filter(os.path.isdir, _site_packages())]
-    for name in ("torch", "numpy"):
-        spec = find_spec(name)
-        if spec is not None and spec.origin is not None:
-            found.append(str(Path(spec.origin).parent.parent))
+    found = [sys.prefix, sys.base_prefix, *filter(os.path.isdir, _site_packages()), *_libraries()]
     return sorted({os.path.abspath(path) for path in found} | {os.path.realpath(p) for p in found})
+
+
+def _libraries() -> list[str]:
+    """Where torch and numpy were found, be it through PYTHONPATH."""
+    specs = [find_spec(name) for name in ("torch", "numpy")]
+    return [str(Path(spec.origin).parent.parent) for spec in specs if spec and spec.origin]
 
 
 def _bubblewrap(tools: Path, nobody: bool) -> list[str]:
@@ -293,7 +301,10 @@ def _bubblewrap(tools: Path, nobody: bool) -> list[str]:
         capabilities += ["CAP_SETUID", "CAP_SETGID", "CAP_KILL"]
     command = [program, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net"]
     command += ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    command += [] if nobody else ["--unshare-user"]
+    if not nobody:
+        # Root of the new user namespace alone. With another number bubblewrap would nest a second
+        # one, to which the PID namespace does not belong, and the server could not return to it.
+        command += ["--unshare-user", "--uid", "0", "--gid", "0"]
     for capability in capabilities:
         command += ["--cap-add", capability]
     for path in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime"):

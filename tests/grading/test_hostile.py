@@ -15,6 +15,8 @@ from coursekit.grading.testing import PUBLIC, guarded, run_test
 
 @pytest.fixture
 def grader(shared) -> Grader:
+    if shared.level == "limits":
+        pytest.skip("no sandbox works here, and some of these would kill every process of yours")
     limits = Limits(cell=3.0, call=2.0, submission=60.0)
     return Grader(Assignment("vae", b"the secret", walls=Walls(limits=limits)))
 

@@ -111,7 +111,7 @@ def test_other_formats():
     assert surrogate[0].source == 'a = "?"'
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_read_or_refused(data):
     with contextlib.suppress(Unreadable):
@@ -130,7 +130,7 @@ json_like = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(json_like | st.fixed_dictionaries({"cells": st.lists(json_like)}))
 def test_any_json_is_read_or_refused(value):
     with contextlib.suppress(Unreadable):
@@ -230,14 +230,14 @@ def test_broken_tensors_are_refused():
     assert boolean.tolist() == [True, False]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(json_like, st.lists(st.binary(max_size=16), max_size=2))
 def test_any_reply_is_decoded_or_refused(value, blobs):
     with contextlib.suppress(wire.Malformed):
         wire.decode(value, blobs)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=100), st.booleans())
 def test_any_bytes_on_the_socket_end_or_are_refused(data, framed):
     near, far = socket.socketpair()
