@@ -12,10 +12,10 @@ compare  the same three exercises under each grader, bound to one core: seconds 
 """
 
 import argparse
+import csv
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -117,14 +117,286 @@ def load(submissions: int) -> None:
     )
 
 
+# --- beside others ------------------------------------------------------------------------------
+
+POINTS = {"kl_divergence": 5, "reparameterize": 7, "negative_elbo": 7}
+
+# The same three exercises as an instructor would test them there: fresh random inputs, values and
+# gradients, one test each.
+TESTS = {
+    "kl_divergence": """
+from torch.distributions import Normal, kl_divergence as kl
+mu, logvar = (torch.randn(6, 3).requires_grad_() for _ in range(2))
+expected = kl(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).sum(1)
+result = kl_divergence(mu, logvar)
+assert result.shape == (6,)
+assert torch.allclose(result, expected, atol=1e-4)
+slopes = torch.autograd.grad(result.sum(), (mu, logvar))
+for slope, other in zip(slopes, torch.autograd.grad(expected.sum(), (mu, logvar))):
+    assert torch.allclose(slope, other, atol=1e-4)""",
+    "reparameterize": """
+mu, logvar = (torch.randn(200, 100).requires_grad_() for _ in range(2))
+generator = torch.Generator().manual_seed(1)
+z = reparameterize(mu, logvar, generator)
+noise = (z - mu) / (logvar / 2).exp()
+assert abs(noise.mean()) < 0.05
+assert abs(noise.std() - 1) < 0.05
+assert not torch.allclose(z, reparameterize(mu, logvar, generator))
+assert torch.allclose(z, reparameterize(mu, logvar, torch.Generator().manual_seed(1)))
+assert torch.allclose(torch.autograd.grad(z.sum(), mu)[0], torch.ones_like(mu))""",
+    "negative_elbo": """
+x, logits = torch.rand(5, 2, 4, 3), torch.randn(5, 2, 4, 3)
+mu, logvar = torch.randn(5, 7), torch.randn(5, 7)
+bce = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") / 5
+kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum() / 5
+for value, expected in zip(negative_elbo(x, logits, mu, logvar, 0.5), (bce + kl / 2, bce, kl)):
+    assert torch.allclose(value, expected, atol=1e-3)""",
+}
+
+# The part of the hostile set that means something to graders of any kind.
+NAMES = [
+    "an infinite loop in a cell that is not needed",
+    "an infinite loop in a function",
+    "sys.exit in a cell",
+    "os._exit in a cell that is needed",
+    "os._exit in a function",
+    "a segfault in a function",
+    "4 GB allocated",
+    "a child that outlives the run",
+    "a write to the home folder",
+    "the environment read",
+    "torch and builtins patched",
+    "the names that tests use replaced",
+    "asserts dropped",
+    "another grader's results forged",
+    "an object that equals everything",
+    "a tensor that lies about itself",
+    "a syntax error in one cell",
+    "a function missing",
+    "invalid JSON",
+    "an empty file",
+]
+
+LIMIT = 60
+"""Seconds that another grader gets for one submission before it is killed."""
+
+
+def cpu_seconds(command: list[str], cwd: Path, limit: float = 3600) -> float:
+    """Run a command on one core; CPU seconds of all its processes, infinite if it was killed."""
+    before = os.times()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    environment["PATH"] = f"{Path(command[0]).parent}:{environment['PATH']}"
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        preexec_fn=one_core,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.wait()
+        return float("inf")
+    after = os.times()
+    return (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
+
+
+def code(source: str, **nbgrader: object) -> dict[str, object]:
+    given = {"nbgrader": {"schema_version": 3, "task": False, **nbgrader}} if nbgrader else {}
+    made = {"cell_type": "code", "id": f"c{random.randrange(2**40):x}", "metadata": given}
+    return {**made, "outputs": [], "execution_count": None, "source": source}
+
+
+def book(cells: list[dict[str, object]]) -> bytes:
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    made = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(made).encode()
+
+
+def as_cells(data: bytes) -> list[dict[str, object]] | None:
+    """The cells of one of our notebooks, or None if it is none."""
+    try:
+        return [code(cell["source"]) for cell in json.loads(data)["cells"]]
+    except ValueError:
+        return None
+
+
+class Ours:
+    name = "coursekit"
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+
+    def grade(self, submissions: dict[str, bytes]) -> tuple[dict[str, float], float]:
+        """Scores by name, and CPU seconds for all together."""
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        (folder / "in").mkdir()
+        for name, data in submissions.items():
+            (folder / "in" / f"{name}.ipynb").write_bytes(data)
+        command = [sys.executable, "-m", "coursekit.cli", "grade", "vae", "in", "--out", "out"]
+        spent = cpu_seconds(command, folder)
+        lines = (folder / "out" / "results.jsonl").read_text().splitlines()
+        return {row["submission"]: row["score"] for row in map(json.loads, lines)}, spent
+
+
+class Otter:
+    name = "otter-grader"
+
+    def __init__(self, scratch: Path, venv: Path) -> None:
+        self.program = str(venv.absolute() / "bin" / "otter")
+        self.scratch = scratch
+        (scratch / "tests").mkdir()
+        for name, points in POINTS.items():
+            body = "".join(f"    {line}\n" for line in TESTS[name].strip().split("\n"))
+            (scratch / "tests" / f"{name}.py").write_text(
+                f"OK_FORMAT = False\nfrom otter.test_files import test_case\nimport torch\n"
+                f"name = {name!r}\npoints = {points}\n"
+                f"@test_case(points={points}, hidden=True)\ndef test_it({name}):\n{body}"
+            )
+        cpu_seconds([self.program, "generate", "-t", "tests", "-o", "a.zip"], scratch)
+
+    def grade(self, submissions: dict[str, bytes]) -> tuple[dict[str, float], float]:
+        scores, spent = {}, 0.0
+        for name, data in submissions.items():
+            folder = Path(tempfile.mkdtemp(dir=self.scratch))
+            cells = as_cells(data)
+            (folder / "s.ipynb").write_bytes(data if cells is None else book(cells))
+            command = [self.program, "run", "s.ipynb", "-a", str(self.scratch / "a.zip"), "-o", "."]
+            spent += cpu_seconds(command, folder, LIMIT)
+            results = folder / "results.json"
+            if results.exists():
+                tests = json.loads(results.read_text())["tests"]
+                scores[name] = sum(test.get("score", 0) for test in tests)
+        return scores, spent
+
+
+class Nbgrader:
+    name = "nbgrader"
+
+    def __init__(self, scratch: Path, venv: Path) -> None:
+        self.program = str(venv.absolute() / "bin" / "nbgrader")
+        self.scratch = scratch
+
+    def grade(self, submissions: dict[str, bytes]) -> tuple[dict[str, float], float]:
+        course = Path(tempfile.mkdtemp(dir=self.scratch))
+        (course / "nbgrader_config.py").write_text("get_config().CourseDirectory.course_id = 'x'\n")
+        (course / "source" / "vae").mkdir(parents=True)
+        tests = [
+            code(TESTS[n], grade=True, solution=False, locked=True, grade_id=n, points=points)
+            for n, points in POINTS.items()
+        ]
+        blank = code("pass", grade=False, solution=True, locked=False, grade_id="answer")
+        (course / "source" / "vae" / "vae.ipynb").write_bytes(
+            book([code("import torch"), blank, *tests])
+        )
+        cpu_seconds([self.program, "generate_assignment", "vae", "--create"], course)
+        names = {f"s{i}": name for i, name in enumerate(submissions)}
+        spent = 0.0
+        for student, name in names.items():
+            folder = course / "submitted" / student / "vae"
+            folder.mkdir(parents=True)
+            cells = as_cells(submissions[name])
+            data = submissions[name] if cells is None else book([*cells, blank, *tests])
+            (folder / "vae.ipynb").write_bytes(data)
+        # One by one where one may hang for ever, else all would be lost with it.
+        limit = LIMIT * max(len(names), 1)
+        if len(names) > 1 and "right 0" not in submissions:
+            for student in names:
+                command = [self.program, "autograde", "vae", "--create", f"--student={student}"]
+                spent += cpu_seconds(command, course, LIMIT)
+        else:
+            spent = cpu_seconds([self.program, "autograde", "vae", "--create"], course, limit)
+        cpu_seconds([self.program, "export"], course)
+        with (course / "grades.csv").open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        done = {path.parent.parent.name for path in course.glob("autograded/*/vae/vae.ipynb")}
+        scores = {
+            names[line["student_id"]]: float(line["score"] or 0)
+            for line in lines
+            if line["student_id"] in done
+        }
+        return scores, spent
+
+
+def size(venv: Path) -> float:
+    """Megabytes that a grader's environment holds, its pip and setuptools apart."""
+    site = next((venv / "lib").glob("python*/site-packages"))
+    total = sum(path.lstat().st_size for path in site.rglob("*") if path.is_file())
+    own = [p for n in ("pip", "setuptools") for p in (site / n).rglob("*") if p.is_file()]
+    return (total - sum(path.lstat().st_size for path in own)) / 2**20
+
+
+def compare(otter: Path, nbgrader: Path, few: int, many: int) -> None:
+    sys.path.insert(0, str(ROOT / "tests" / "grading"))
+    from hostile import CASES, ELBO, KL, SAMPLE
+
+    right = notebook(["import torch", KL, SAMPLE, ELBO])
+    hostile = {case.name: case for case in CASES if case.name in NAMES}
+    assert len(hostile) == len(NAMES)
+    figures: dict[str, dict[str, object]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [Path(scratch, name) for name in ("a", "b", "c")]
+        for folder in folders:
+            folder.mkdir()
+        graders = [Otter(folders[1], otter), Nbgrader(folders[2], nbgrader), Ours(folders[0])]
+        sizes = [size(otter), size(nbgrader), _own_size()]
+        for grader, megabytes in zip(graders, sizes, strict=True):
+            factor = 20 if isinstance(grader, Ours) else 1
+            spent = []
+            for count in (few * factor, many * factor):
+                submissions = {f"right {i}": right for i in range(count)}
+                scores, seconds = grader.grade(submissions)
+                assert scores == dict.fromkeys(submissions, 19), scores
+                spent.append(seconds)
+            scores, _ = grader.grade({name: case.data for name, case in hostile.items()})
+            too_much = {
+                name: score - sum(hostile[name].scores.values())
+                for name, score in scores.items()
+                if score > sum(hostile[name].scores.values())
+            }
+            figures[grader.name] = {
+                "CPU seconds a submission, marginal": round(
+                    (spent[1] - spent[0]) / ((many - few) * factor), 3
+                ),
+                "undeserved points": sum(too_much.values()),
+                "undeserved points, by submission": too_much,
+                "submissions without a row": len(hostile) - len(scores),
+                "without a row": sorted(set(hostile) - set(scores)),
+                "hostile submissions": len(hostile),
+                "MB on top of torch": round(megabytes, 1),
+            }
+            print(grader.name, json.dumps(figures[grader.name], indent=1), flush=True)
+    record.save("grading-compare", 0, figures)
+
+
+def _own_size() -> float:
+    package = ROOT / "coursekit"
+    files = [p for name in ("grading", "exercises") for p in (package / name).glob("*.py")]
+    return sum(path.stat().st_size for path in files) / 2**20
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     commands = parser.add_subparsers(dest="command", required=True)
     loading = commands.add_parser("load")
     loading.add_argument("--submissions", type=int, default=1000)
+    comparing = commands.add_parser("compare")
+    comparing.add_argument("--otter", type=Path, required=True, metavar="VENV")
+    comparing.add_argument("--nbgrader", type=Path, required=True, metavar="VENV")
+    comparing.add_argument("--few", type=int, default=2, help="submissions of the shorter run")
+    comparing.add_argument("--many", type=int, default=6, help="of the longer run; ours: 20 times")
     args = parser.parse_args()
     if args.command == "load":
         load(args.submissions)
+    else:
+        compare(args.otter, args.nbgrader, args.few, args.many)
 
 
 if __name__ == "__main__":

@@ -87,9 +87,15 @@ def same(actual: Tensor, expected: Tensor, message: str) -> None:
 
 
 def gradients_of(
-    function: Callable[..., Any], args: tuple[Any, ...], where: Sequence[int], seed: int
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    where: Sequence[int],
+    seed: int,
+    expected: object = None,
 ) -> tuple[Any, list[Tensor]]:
     """The result, and the gradients of one random weighted sum of it for the arguments at `where`.
+
+    The result is compared with `expected` first, if that is given.
 
     The weights make every element of the result count for something else, so that gradients which
     are only right in sum do not pass.
@@ -98,6 +104,8 @@ def gradients_of(
     for i in where:
         given[i].requires_grad_()
     result = function(*given)
+    if expected is not None:
+        close(result, expected)
     parts = result if isinstance(result, tuple | list) else (result,)
     flow = [part for part in parts if isinstance(part, Tensor) and part.requires_grad]
     if not flow:

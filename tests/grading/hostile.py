@@ -18,6 +18,10 @@ def negative_elbo(x, logits, mu, logvar, beta=1.0):
     kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum()
     return (bce + beta * kl) / len(x), bce / len(x), kl / len(x)
 """
+ZEROS = """
+def kl_divergence(mu, logvar):
+    return 0 * (mu + logvar).sum(1)
+"""
 REST = [SAMPLE, ELBO]
 FULL = {"vae.kl": 5, "vae.reparameterize": 7, "vae.elbo": 7}
 NO_KL = {**FULL, "vae.kl": 0}
@@ -157,6 +161,28 @@ torch.Tensor.__eq__ = torch.Tensor.eq = lambda *a: True
 builtins.abs = builtins.all = builtins.any = lambda *a: 0
 return torch.zeros(len(mu))
 """),
+    cells("asserts dropped", """
+import ast
+class Drop(ast.NodeTransformer):
+    def visit_Assert(self, node):
+        return ast.Pass()
+get_ipython().ast_transformers.append(Drop())
+""", ZEROS, *REST, scores=NO_KL),
+    cells("the names that tests use replaced", """
+import builtins
+builtins.abs = builtins.all = lambda *a: True
+torch.allclose = torch.isclose = torch.equal = lambda *a, **k: True
+""", ZEROS, *REST, scores=NO_KL),
+    cells("another grader's results forged", """
+try:
+    from otter.test_files import exception_test
+    from otter.test_files.abstract_test import TestCaseResult
+    def run(self, environment):
+        self.test_case_results = [TestCaseResult(c, None, True) for c in self.test_cases]
+    exception_test.ExceptionTestFile.run = run
+except ImportError:
+    pass
+""", ZEROS, *REST, scores=NO_KL),
     kl("an object that equals everything", """
 class Yes:
     shape, dtype, requires_grad = torch.Size([6]), torch.float32, True
