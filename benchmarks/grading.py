@@ -177,7 +177,7 @@ NAMES = [
     "an empty file",
 ]
 
-LIMIT = 60
+LIMIT = 45
 """Seconds that another grader gets for one submission before it is killed."""
 
 

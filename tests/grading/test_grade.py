@@ -17,7 +17,7 @@ from hostile import ELBO, FULL, KL, SAMPLE
 from coursekit import exercises
 from coursekit.cli import main
 from coursekit.exercises import FreeText
-from coursekit.grading import reports, run
+from coursekit.grading import gradescope, reports, run
 from coursekit.grading.bank import notebook
 from coursekit.grading.grade import Assignment, BadTests, load, self_test
 from coursekit.grading.run import collect
@@ -298,7 +298,7 @@ def test_prose_is_marked_by_hand_and_merged(tmp_path, shared, monkeypatch, capsy
     assert path.read_text().startswith("some"), "what we cannot read we do not overwrite"
 
 
-def test_processes_give_the_same_rows(folder, tmp_path):
+def test_processes_give_the_same_rows(folder, tmp_path, shared):
     """--jobs 2 and a cluster of `distributed`: the rows of one process, but for the seconds."""
     distributed = pytest.importorskip("distributed")
     secret = tmp_path / "secret"
@@ -346,7 +346,7 @@ def test_gradescope(folder, tmp_path, shared):
     there = json.loads((home / "results" / "results.json").read_text())
     assert there == result
     (home / "submission" / "another.ipynb").write_bytes(MEAN)
-    subprocess.run(run_it, env=environment, check=True)
+    gradescope.run_there(home)
     there = json.loads((home / "results" / "results.json").read_text())
     assert there["score"] == 0
     assert "exactly one notebook" in there["output"]

@@ -110,16 +110,21 @@ def kl_divergence(mu, logvar):
     assert "LEFT False" in first["message"]
 
 
-def test_a_dead_server_is_replaced() -> None:
-    grader = Grader(Assignment("vae", b"the secret"))
+def test_a_lost_server_is_replaced(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
     data = notebook(["import torch", KL, SAMPLE, ELBO])
-    assert grader.grade("before", data)["score"] == sum(FULL.values())
-    grader.server.process.kill()
-    grader.server.process.wait()
-    row = grader.grade("after", data)
-    assert row["status"] == "graded"
-    assert row["score"] == sum(FULL.values())
-    grader.close()
+    fork = type(grader.server).fork
+    lost = [OSError("gone"), None]
+    monkeypatch.setattr(type(grader.server), "fork", lambda self: _raise(lost.pop(0)) or fork(self))
+    assert grader.grade("again", data)["score"] == sum(FULL.values())
+    assert not lost, "the first time it was gone, the second time not"
+    lost += [OSError("gone"), OSError("gone")]
+    row = grader.grade("never", data)
+    assert (row["status"], row["score"]) == ("error", None)
+
+
+def _raise(error: Exception | None) -> None:
+    if error is not None:
+        raise error
 
 
 def test_trouble_of_ours_is_no_score(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,15 @@ import torch
 
 from coursekit.grading.bank import notebook
 from coursekit.grading.remote import Student
-from coursekit.grading.sandbox import LEVELS, Limits, NoSandbox, Walls, prepare, start
+from coursekit.grading.sandbox import (
+    LEVELS,
+    Limits,
+    NoSandbox,
+    ServerLost,
+    Walls,
+    prepare,
+    start,
+)
 from coursekit.grading.submission import program, read
 from coursekit.grading.testing import AnswerError, NotAttempted
 
@@ -139,14 +148,44 @@ def test_nothing_outlives_a_submission(level):
     assert count(server.process.pid) == resting(server)
 
 
+def test_a_server_that_is_gone_is_said_to_be(level):
+    """Last of the tests of a level, since it ends its server."""
+    server, _ = level
+    with student(server) as it:
+        it.ready()
+        inside = tree(server.process.pid)[1:]
+        server.process.kill()  # unshare's or bwrap's own process, where there is one
+        server.process.wait()
+        deadline = time.monotonic() + 10
+        while any(map(running, inside)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not any(map(running, inside)), "with the server, the submission ends"
+        with pytest.raises(ServerLost):
+            it.function("me")()
+    with student(server) as it, pytest.raises(ServerLost):
+        it.ready()
+
+
 def resting(server) -> int:
     """Processes of a server without a submission: bwrap keeps one outside and one inside."""
     return {"bubblewrap": 3, "namespaces": 2, "limits": 1}[server.level]
 
 
 def count(pid: int) -> int:
+    return len(tree(pid))
+
+
+def tree(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return 1 + sum(count(int(child)) for child in children)
+    return [pid, *(p for child in children for p in tree(int(child)))]
+
+
+def running(pid: int) -> bool:
+    """Whether there is such a process, and not only its unread exit status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_call_is_like_a_call_here(here):
