@@ -193,7 +193,7 @@ def _start_in(
         "control": far.fileno(),
         "namespaces": level != "limits",
         "home": str(inside / "home"),
-        "empty": _empty(level, walls.hidden),
+        "empty": _empty(level, walls.hidden, tools),
         "nobody": nobody,
         "memory": walls.limits.memory,
         "cpu_seconds": int(walls.limits.submission) + 10,
@@ -254,15 +254,27 @@ def _try(server: Server) -> None:
             raise NoSandbox(f"Python does not work in it: {student.errors}")
 
 
-def _empty(level: str, hidden: Iterable[str]) -> list[str]:
+def _empty(level: str, hidden: Iterable[str], tools: Path) -> list[str]:
     """Folders that appear empty, files that appear gone."""
     installed = [str(Path(path) / "coursekit") for path in _site_packages()]
-    if level == "bubblewrap":
-        return ["/tmp", "/dev/shm", *filter(os.path.isdir, installed)]
-    kept = [os.path.realpath(p) for p in _python()] + [os.path.realpath(tempfile.gettempdir())]
-    chosen = [os.path.realpath(path) for path in [*hidden, *installed, _source()]]
-    # Hiding a folder that Python itself lives in would hide Python.
-    return [p for p in chosen if not any(_within(k, p) for k in kept) and os.path.exists(p)]
+    chosen = [*hidden, *installed, _source()]
+    kept = [os.path.realpath(path) for path in _python()]
+    own = []
+    if level == "bubblewrap":  # has these for itself; what Python lies below stays read-only
+        own = [p for p in ("/tmp", "/dev/shm") if not any(_within(k, p) for k in kept)]
+    else:
+        kept.append(os.path.realpath(tools))
+    found = [p for path in chosen for p in _cover(os.path.realpath(path), kept)]
+    return [*own, *(path for path in dict.fromkeys(found) if os.path.exists(path))]
+
+
+def _cover(path: str, kept: list[str]) -> Iterator[str]:
+    """`path`; or, where Python lives in it, its contents without Python."""
+    if not any(_within(k, path) for k in kept):
+        yield path
+    elif path not in kept and os.path.isdir(path):
+        for name in sorted(os.listdir(path)):
+            yield from _cover(os.path.join(path, name), kept)
 
 
 def _within(path: str, folder: str) -> bool:
@@ -283,7 +295,7 @@ def _site_packages() -> list[str]:
 def _python() -> list[str]:
     """The folders that Python, torch and numpy live in."""
     found = [sys.prefix, sys.base_prefix, *filter(os.path.isdir, _site_packages()), *_libraries()]
-    return sorted({os.path.abspath(path) for path in found} | {os.path.realpath(p) for p in found})
+    return sorted({os.path.abspath(path) for path in found})
 
 
 def _libraries() -> list[str]:
@@ -312,15 +324,19 @@ def _bubblewrap(tools: Path, nobody: bool) -> list[str]:
             command += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
             command += ["--ro-bind", path, path]
-    bound: list[str] = []
-    for path in _python():
-        if not any(_within(path, b) for b in bound):
-            bound.append(path)
+    there: list[str] = []
+    real = sorted(os.path.realpath(path) for path in _python())
+    # An alias is a link and no second mount, by which what is hidden in the first could be read.
+    for path in [*real, *_python()]:
+        if not any(_within(path, t) for t in there):
+            there.append(path)
             for parent in reversed(Path(path).parents[:-1]):  # else only root may enter them
                 command += ["--dir", str(parent)]
-            command += ["--ro-bind", path, path]
+            target = os.path.realpath(path)
+            command += ["--ro-bind" if path == target else "--symlink", target, path]
     command += ["--ro-bind", str(tools), "/grader", "--proc", "/proc", "--dev", "/dev"]
-    return [*command, "--dir", "/tmp", "--chdir", "/grader", "--"]
+    command += ["--dir", "/tmp", "--remount-ro", "/"]
+    return [*command, "--chdir", "/grader", "--"]
 
 
 def _unshare(tools: Path, nobody: bool) -> list[str]:
