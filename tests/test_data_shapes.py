@@ -101,6 +101,8 @@ def test_bad_factors_are_named():
         shapes.images_from_factors({**good, "shape": torch.tensor([0, 3])})
     with pytest.raises(ValueError, match=r"factor x must be \(2,\)"):
         shapes.images_from_factors({**good, "x": torch.zeros(3)})
+    with pytest.raises(ValueError, match="factor x must be floats"):
+        shapes.images_from_factors({**good, "x": good["x"].long()})
     with pytest.raises(ValueError, match="factor y has values that are not finite"):
         shapes.images_from_factors({**good, "y": torch.tensor([0.0, math.nan])})
     none = {name: value[:0] for name, value in good.items()}

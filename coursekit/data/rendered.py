@@ -127,6 +127,8 @@ def draw_in_chunks(
                     f"factor {name} must lie in 0 ... {values - 1}, "
                     f"got {factor.min()} to {factor.max()}"
                 )
+        elif not factor.is_floating_point():
+            raise ValueError(f"factor {name} must be floats, got {factor.dtype}")
         elif not bool(factor.isfinite().all()):
             raise ValueError(f"factor {name} has values that are not finite")
     size = max(1, chunk_pixels // (resolution[0] * resolution[1]))

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Literal, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coursekit import require
 from coursekit.data import Batch, ImageSet
@@ -31,7 +31,7 @@ Game = Literal["non-saturating", "saturating", "hinge", "wgan-gp"]
 
 
 def fit_adversaries(
-    model: GAN,
+    model: nn.Module,
     train: ImageSet,
     discriminator_loss: Loss,
     generator_loss: Loss,
@@ -65,7 +65,7 @@ def fit_adversaries(
     train = train.to(device)
     judge = prepare(model, discriminator_loss, device, precision, compile)
     forge = prepare(model, generator_loss, device, precision, compile)
-    weights = {"discriminator": list(model.discriminator.parameters())}
+    weights = {"discriminator": list(model.get_submodule("discriminator").parameters())}
     own = set(weights["discriminator"])
     weights["generator"] = [p for p in model.parameters() if p not in own]
     turns = {

@@ -79,8 +79,10 @@ def train(
 ) -> Trained:
     """Train the system called `name` (see RECIPES), with its published settings unless told.
 
-    data: another image set, by name. size: how many training images; a tenth as many, from the
-    test split, give the validation figures. seed: of rendered images, first weights and training.
+    data: another image set, by name. size: how many training images; a tenth as many give the
+    validation figures, by which `best.pt` is chosen. They come from the validation split; the
+    downloaded sets but celeba have none, so there they come from the test split, and a figure for
+    a paper needs other images than those. seed: of rendered images, first weights and training.
     out: a folder for `last.pt`, `best.pt` and `history.csv`. resume: go on from out's `last.pt`.
     settings: other arguments of the recipe's loop: epochs, batch_size, lr, device, precision …
 
@@ -100,7 +102,8 @@ def train(
     images = _load(recipe, data, "train", size or recipe.size, seed)
     settings = recipe.settings | settings
     if recipe.loop is fit:
-        settings["validation"] = _load(recipe, data, "test", max(1, len(images) // 10), seed)
+        split = "validation" if "validation" in sets.splits(images.name) else "test"
+        settings["validation"] = _load(recipe, data, split, max(1, len(images) // 10), seed)
     with seeded(seed):
         model = recipe.build(images)
     history = recipe.loop(

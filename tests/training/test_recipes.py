@@ -33,6 +33,20 @@ def test_published_settings_reach_the_loop(tmp_path):
     assert settings["betas"] == [0.9, 0.999]
 
 
+def test_the_test_split_chooses_nothing_where_it_need_not(monkeypatch):
+    seen, load = [], data.load
+
+    def listen(name, split="train", *rest):
+        seen.append((name, split))
+        return load(name, split, *rest)
+
+    monkeypatch.setattr(data, "load", listen)
+    train("mnist-vae-2", **TINY)
+    train("mnist-vae-2", data="optdigits", **TINY)
+    digits, optdigits = [("digits", "train"), ("digits", "validation")], ["train", "test"]
+    assert seen == digits + [("optdigits", split) for split in optdigits]
+
+
 def test_beta_of_the_celeba_recipe():
     (loss,) = RECIPES["celeba-vae-3"].losses
     torch.manual_seed(0)
