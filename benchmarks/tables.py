@@ -1,0 +1,76 @@
+"""The tables of results/README.md, which the book shows, from the JSON beside it.
+
+    python benchmarks/tables.py > benchmarks/results/README.md
+
+A test compares the two, so a figure in the book is a figure that a benchmark wrote.
+"""
+
+import json
+from typing import Any
+
+import record
+
+QUALITY = {
+    "grey-mnist": "Grey MNIST",
+    "binary-mnist-200": "Dynamically binarized MNIST in 200 CPU-seconds",
+    "binary-mnist-1800": "Dynamically binarized MNIST in 30 CPU-minutes",
+    "autodecoders": "Auto-decoders on Fashion-MNIST",
+    "ladder": "Five attempts at a sharp VAE",
+    "gans": "VAE, GAN and conditional GAN on MNIST",
+    "beta-vae": "Beta-VAE on shapes",
+}
+SPEED = ("speed-mlp", "speed-conv", "speed-rgb")
+
+
+def main() -> None:
+    print("# Results\n\n## Quality: ours beside the reference")
+    for name, title in QUALITY.items():
+        if (result := read(name)) is not None:
+            figures = quality(result["figures"]["rows"])
+            print(f"\n### {title}\n\n{figures}\n\n{origin(result)}")
+    print("\n## Speed: CPU time as a multiple of the bare limit")
+    measured = [result for name in SPEED if (result := read(name)) is not None]
+    print(f"\n{speed(measured)}")
+    for result in measured:
+        print(f"\n{result['figures']['model']}: {origin(result)}")
+
+
+def read(name: str) -> dict[str, Any] | None:
+    path = record.RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def quality(figures: list[dict[str, Any]]) -> str:
+    rows = [("figure", "ours", "reference", "source of the reference")]
+    for row in figures:
+        spread = f" ± {row['spread']:.3g}" if row["spread"] else ""
+        reference = "" if row["reference"] is None else f"{row['reference']:g}"
+        rows.append((row["what"], f"{row['ours']:.5g}{spread}", reference, row["source"]))
+    return record.table(rows)
+
+
+def speed(results: list[dict[str, Any]]) -> str:
+    contenders = list(dict.fromkeys(c for r in results for c in r["figures"]["times_the_limit"]))
+    rows = [("", *(result["figures"]["model"] for result in results))]
+    for contender in contenders:
+        ratios = [result["figures"]["times_the_limit"].get(contender) for result in results]
+        rows.append((contender, *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios)))
+    return record.table(rows)
+
+
+def origin(result: dict[str, Any]) -> str:
+    """The command, the machine and the cost, in a sentence each."""
+    machine = result["machine"]
+    spent = result["figures"]["cpu_seconds"]
+    cost = ""
+    if all(isinstance(seconds, float) for seconds in spent.values()):
+        cost = f" {sum(spent.values()):,.0f} CPU-seconds in all."
+    return (
+        f"`{result['command']}`, seed {result['seed']}, commit `{result['commit']}`. "
+        f"{machine['cpu']} with {machine['instructions']}, {machine['threads']} thread, "
+        f"torch {machine['torch']}.{cost}"
+    )
+
+
+if __name__ == "__main__":
+    main()
