@@ -176,3 +176,17 @@ def test_what_training_shows_is_also_asserted(path: Path) -> None:
     trains = [n for n, cell in enumerate(cells) if "train" in cell.metadata.get("tags", [])]
     asserts = [n for n, cell in enumerate(cells) if re.search(r"^\s*assert ", cell.source, re.M)]
     assert not trains or (asserts and max(asserts) > max(trains))
+
+
+PAPER = re.compile(
+    r"\((https://(?:arxiv\.org/abs|doi\.org|distill\.pub|openreview\.net|www\.jmlr\.org)/[^\s)]+)\)"
+)
+
+
+@each_notebook
+def test_every_cited_work_is_in_the_bibliography(path: Path) -> None:
+    bibliography = (chapters.BOOK / "references.bib").read_text()
+    cells = chapters.read(path).cells
+    cited = {url for cell in cells for url in PAPER.findall(cell.source)}
+    missing = [url for url in cited if url.removeprefix("https://doi.org/") not in bibliography]
+    assert missing == []
