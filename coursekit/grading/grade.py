@@ -22,6 +22,7 @@ from coursekit.grading import submission as notebook
 from coursekit.grading.remote import Student
 from coursekit.grading.sandbox import NoSandbox, Server, ServerLost, Walls, start
 from coursekit.grading.testing import (
+    AnswerError,
     NotAttempted,
     Outcome,
     behavior,
@@ -218,7 +219,10 @@ class Grader:
     ) -> str | None:
         """Why the function cannot be tested at all, or None if it can."""
         name = exercise.function
-        student.ready()
+        try:
+            student.ready()
+        except AnswerError as error:  # the cells alone took all the time
+            return f"{name} was not reached: {error}"
         if name not in student.kinds:
             if any(name in s.binds for s in program.statements):
                 errors = [f"cell {n}: {text}" for n, text in sorted(student.errors.items())]

@@ -93,10 +93,14 @@ class Student:
             self.kinds = {name: bool(reply["kinds"][name]) for name in reply["kinds"]}
         except AnswerError as error:
             self.errors[number] = str(error)
-            return number
-        except (KeyError, TypeError, AttributeError) as error:
-            raise AnswerError("it interferes with the grader's messages") from error
-        return None
+        except wire.FORGED:
+            self.end()
+            self.errors[number] = "it interferes with the grader's messages"
+        else:
+            return None
+        if not self.cells:  # nothing of the student's has run, so it was not the student
+            raise ServerLost(f"an empty submission fails: {self.errors[number]}")
+        return number
 
     def _run_cell(self, number: int, source: str, statements: Sequence[int]) -> list[wire.Message]:
         request = {
@@ -135,17 +139,20 @@ class Student:
         try:
             result = wire.decode(reply["result"], incoming, self._remote)
             given = list(wire.leaves([args, kwargs]))
-            for index, blob in dict(reply["changed"]).items():
+            changed = dict(reply["changed"])
+            if len(changed) > len(given):
+                raise wire.Malformed("more arguments came back than there are")
+            for index, blob in changed.items():
                 wire.restore(given[int(index)], incoming[blob])
             wire.restore(torch.default_generator, incoming[reply["rng"]])
             inputs = [x for x in given if isinstance(x, Tensor) and x.requires_grad]
             outputs = [x for x in wire.leaves(result) if isinstance(x, Tensor)]
             flags = _flags(reply["result"])
-        except (wire.Malformed, KeyError, IndexError, TypeError, ValueError) as error:
+            if torch.is_grad_enabled() and inputs and any(flags):
+                linked = _Call.apply(self, number, outputs, flags, *inputs)
+                result = _replace(result, iter(linked))
+        except (wire.Malformed, *wire.FORGED, RuntimeError) as error:
             raise AnswerError(f"it returns something that cannot be read: {error}") from error
-        if torch.is_grad_enabled() and inputs and any(flags):
-            linked = _Call.apply(self, number, outputs, flags, *inputs)
-            result = _replace(result, iter(linked))
         return result
 
     def backward(self, number: int, weights: list[Tensor | None]) -> list[Tensor | None]:
@@ -156,10 +163,9 @@ class Student:
         reply, incoming = self._ask(request, blobs, self.limits.call)
         _raise(reply)
         try:
-            slopes = wire.decode(reply["slopes"], incoming)
-        except (wire.Malformed, KeyError) as error:
+            return list(wire.decode(reply["slopes"], incoming))
+        except (wire.Malformed, *wire.FORGED) as error:
             raise AnswerError("its gradients cannot be read") from error
-        return list(slopes)
 
     def _ask(
         self, request: wire.Message, blobs: list[bytes], seconds: float
@@ -304,7 +310,7 @@ def _raise(reply: wire.Message) -> None:
     try:
         message = f"it raises {_describe(error)}"
         attempted = error["type"] != "NotImplementedError"
-    except (KeyError, TypeError, ValueError) as trouble:
+    except wire.FORGED as trouble:
         raise AnswerError("it raises an exception that cannot be read") from trouble
     if not attempted:
         raise NotAttempted("not attempted yet")

@@ -321,7 +321,8 @@ def answer_code(data: bytes, names: Sequence[str]) -> str:
 def _parts(source: str, statements: Sequence[int]) -> list[str]:
     import ast
 
-    body = ast.parse(source).body
+    body, lines = ast.parse(source).body, source.split("\n")
     chosen = [body[i] for i in statements]
     wanted = [node for node in chosen if not isinstance(node, ast.Import | ast.ImportFrom)]
-    return [ast.get_source_segment(source, node) or "" for node in wanted]
+    spans = dict.fromkeys((node.lineno - 1, node.end_lineno) for node in wanted)
+    return ["\n".join(lines[start:end]) for start, end in spans]

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 MAX_BYTES = 20 * 2**20
+MAX_CODE, MAX_STATEMENTS = 2**19, 20_000
+"""Characters and top-level statements of a notebook that are read. What is beyond is no answer,
+and reading it here could take hours."""
 
 
 class Unreadable(Exception):
@@ -55,8 +58,8 @@ def read(data: bytes) -> list[Cell]:
         raise Unreadable("this is JSON, but not a notebook")
     cells = notebook.get("cells")
     if cells is None and isinstance(notebook.get("worksheets"), list):  # format 3 and before
-        sheets = [sheet for sheet in notebook["worksheets"] if isinstance(sheet, dict)]
-        cells = [cell for sheet in sheets for cell in sheet.get("cells") or []]
+        sheets = [sheet.get("cells") for sheet in notebook["worksheets"] if isinstance(sheet, dict)]
+        cells = [cell for sheet in sheets if isinstance(sheet, list) for cell in sheet]
     if not isinstance(cells, list):
         raise Unreadable("this is JSON, but not a notebook: it has no cells")
     found = [_cell(number, cell) for number, cell in enumerate(cells, start=1)]
@@ -87,7 +90,7 @@ def plain(source: str) -> str:
 def _plain(line: str) -> str:
     if match := re.match(r"(\s*)(%|!|\?)", line):
         return f"{match[1]}pass"
-    if match := re.match(r"(\s*[\w, ]+=\s*)(%|!)", line):
+    if match := re.match(r"([\w, \t]+=[ \t]*)[%!]", line):
         return f"{match[1]}None"
     if re.match(r"\s*[\w.]+\?{1,2}\s*$", line):
         return "pass"
@@ -113,20 +116,18 @@ class Program:
         Statements that bind or modify a needed name are needed, and so are the names they read.
         The rest, training above all, is not run.
         """
-        wanted = set(names)
-        chosen: set[Statement] = set()
         modules = {n for s in self.statements if s.imports for n in s.binds}
-        while True:
-            more = {
-                s
-                for s in self.statements
-                if s not in chosen
-                and (s.binds & wanted or s.changes - modules & wanted or s.anything)
-            }
-            if not more:
-                break
-            chosen |= more
-            wanted |= {name for s in more for name in s.reads}
+        makers: dict[str, list[Statement]] = {}
+        for s in self.statements:
+            for name in s.binds | (s.changes - modules):
+                makers.setdefault(name, []).append(s)
+        chosen = {s for s in self.statements if s.anything}
+        todo = [*names, *(name for s in chosen for name in s.reads)]
+        while todo:
+            for s in makers.pop(todo.pop(), ()):
+                if s not in chosen:
+                    chosen.add(s)
+                    todo += s.reads
         return self._by_cell(chosen)
 
     def everything(self) -> list[tuple[int, str, list[int]]]:
@@ -144,11 +145,17 @@ def program(cells: Iterable[Cell]) -> Program:
     sources: dict[int, str] = {}
     statements: list[Statement] = []
     errors: dict[int, str] = {}
+    size = 0
     for cell in cells:
         if not cell.code or not cell.source.strip():
             continue
         try:
+            size += len(cell.source)
+            if size > MAX_CODE:
+                raise ValueError(f"the notebook has more than {MAX_CODE:,} characters of code")
             source, body = _parse(cell.source)
+            if len(statements) + len(body) > MAX_STATEMENTS:
+                raise ValueError(f"the notebook has more than {MAX_STATEMENTS:,} statements")
             statements += [_statement(cell.number, i, node) for i, node in enumerate(body)]
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None)

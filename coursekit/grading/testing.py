@@ -28,6 +28,10 @@ class AnswerError(Exception):
     """The answer raised, took too long, or ended its process. The message is for the student."""
 
 
+class NoVerdict(Exception):
+    """Trouble of the grader's own, which says nothing about the answer."""
+
+
 class NotAttempted(AnswerError):
     """The stub is still there."""
 
@@ -48,14 +52,14 @@ class Outcome:
 def run_test(exercise: Exercise, test: Test, answer: Answer, secret: bytes) -> Outcome:
     """Run one test. Whatever happens in it, the answer is judged by it: nothing is raised.
 
-    `NotAttempted` is the exception: it concerns all of the exercise.
+    `NotAttempted` is the exception: it concerns all of the exercise. `NoVerdict` is another.
     """
     start = time.perf_counter()
     message = ""
     with _seeded(secret, f"{exercise.id}/{test.name}") as generator:
         try:
             test.run(answer, generator)
-        except NotAttempted:
+        except (NotAttempted, NoVerdict):
             raise
         except (Failed, AnswerError) as error:
             message = str(error)
@@ -101,7 +105,9 @@ def behavior(exercise: Exercise, answer: Answer) -> list[Any]:
                     draw
                 )  # what still changes now comes from the generator alone
                 seen += _numbers(answer(*copies(args)))
-            except AnswerError as error:
+            except NoVerdict:
+                raise
+            except Exception as error:  # the answer's, or ours at what it returned
                 seen += ["raises", type(error).__name__]
                 continue
             where = [
@@ -110,7 +116,9 @@ def behavior(exercise: Exercise, answer: Answer) -> list[Any]:
             torch.default_generator.manual_seed(draw)
             try:
                 seen += gradients_of(answer, args, where, seed=0)[1]
-            except (Failed, AnswerError, RuntimeError):
+            except NoVerdict:
+                raise
+            except Exception:
                 seen.append("no gradient")
     return seen
 

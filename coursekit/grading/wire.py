@@ -38,6 +38,10 @@ PLAIN = (bool, int, float, str, type(None))
 Message = dict[str, Any]
 
 
+FORGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading a message may raise that is not made as ours are."""
+
+
 class Malformed(Exception):
     """The other side sent what it should not, or more than it may."""
 
@@ -121,8 +125,9 @@ def encode(value: Any, blobs: list[bytes], other: Callable[[Any], Message] | Non
 
 def _tensor(value: Tensor, blobs: list[bytes]) -> Message:
     name = str(value.dtype).removeprefix("torch.")
-    if name not in DTYPES or value.layout != torch.strided:
-        raise TypeError(f"a {value.layout} tensor of dtype {value.dtype} cannot cross")
+    if name not in DTYPES or value.layout != torch.strided or value.is_meta:
+        kind = "meta" if value.is_meta else value.layout
+        raise TypeError(f"a {kind} tensor of dtype {value.dtype} cannot cross")
     if value.numel() * value.element_size() > MAX_BLOBS:
         raise TypeError(f"a tensor larger than {MAX_BLOBS // 2**20} MB cannot cross")
     blobs.append(_bytes(value))
@@ -136,7 +141,8 @@ def _tensor(value: Tensor, blobs: list[bytes]) -> Message:
 
 
 def _bytes(value: Tensor) -> bytes:
-    flat = value.detach().to("cpu").resolve_conj().resolve_neg().reshape(-1).contiguous()
+    # A copy: what calls itself contiguous may have a stride, if it holds a single element.
+    flat = torch.empty(value.numel(), dtype=value.dtype).copy_(value.detach().reshape(-1))
     data: bytes = flat.view(torch.uint8).numpy().tobytes()
     return data
 
@@ -192,10 +198,8 @@ def decode(
     """What `encode` made. `Malformed` if it cannot be. `other` decodes what is left."""
     try:
         return _decode(value, blobs, other, trusted)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (*FORGED, RuntimeError) as error:
         raise Malformed(f"the result cannot be read ({type(error).__name__})") from error
-    except (RecursionError, RuntimeError) as error:
-        raise Malformed("the result cannot be read") from error
 
 
 def _decode(value: Any, blobs: list[bytes], other: Any, trusted: bool) -> Any:
@@ -203,7 +207,9 @@ def _decode(value: Any, blobs: list[bytes], other: Any, trusted: bool) -> Any:
         return value
     match value["is"]:
         case "tensor":
-            return _to_tensor(value, blobs).requires_grad_(trusted and value["grad"])
+            made = _to_tensor(value, blobs)
+            blobs[value["blob"]] = b""  # one blob, one tensor: many of one would fill our memory
+            return made.requires_grad_(trusted and value["grad"])
         case "tuple":
             return tuple(_decode(item, blobs, other, trusted) for item in value["items"])
         case "list":

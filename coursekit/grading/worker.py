@@ -292,14 +292,11 @@ class Worker:
         torch.set_rng_state(wire._to_state(blobs[message["rng"]]))
         function = self._target(message["target"])
         with torch.set_grad_enabled(message["grad"]):
-            try:
-                result = function(*args, **kwargs)
-                if isinstance(result, types.GeneratorType | map | zip):
-                    result = list(result)
-                outgoing: list[bytes] = []
-                reply = {"result": wire.encode(result, outgoing, self._handle)}
-            except BaseException as error:
-                return {"error": _describe(error)}, []
+            result = function(*args, **kwargs)
+            if isinstance(result, types.GeneratorType | map | zip):
+                result = list(result)
+            outgoing: list[bytes] = []
+            reply = {"result": wire.encode(result, outgoing, self._handle)}
         outputs = [x for x in wire.leaves(result) if isinstance(x, torch.Tensor)]
         if inputs and any(x.requires_grad for x in outputs):
             self.graphs[message["call"]] = (outputs, inputs)
@@ -324,16 +321,13 @@ class Worker:
             for o, w in zip(outputs, weights, strict=True)
             if w is not None and o.requires_grad
         ]
-        try:
-            slopes = torch.autograd.grad(
-                [o for o, _ in flowing],
-                inputs,
-                [w for _, w in flowing],
-                allow_unused=True,
-                retain_graph=True,
-            )
-        except BaseException as error:
-            return {"error": _describe(error)}, []
+        slopes = torch.autograd.grad(
+            [o for o, _ in flowing],
+            inputs,
+            [w for _, w in flowing],
+            allow_unused=True,
+            retain_graph=True,
+        )
         outgoing: list[bytes] = []
         return {"slopes": wire.encode(slopes, outgoing)}, outgoing
 
@@ -359,15 +353,18 @@ def answer(link: socket.socket) -> None:
     while True:
         message, blobs = wire.receive(link)
         outgoing: list[bytes] = []
-        match message["do"]:
-            case "run":
-                reply = worker.run(message["cell"], message["source"], message["statements"])
-            case "defined":
-                reply = worker.defined(message["names"])
-            case "call":
-                reply, outgoing = worker.call(message, blobs)
-            case "backward":
-                reply, outgoing = worker.backward(message, blobs)
+        try:
+            match message["do"]:
+                case "run":
+                    reply = worker.run(message["cell"], message["source"], message["statements"])
+                case "defined":
+                    reply = worker.defined(message["names"])
+                case "call":
+                    reply, outgoing = worker.call(message, blobs)
+                case "backward":
+                    reply, outgoing = worker.backward(message, blobs)
+        except BaseException as error:  # what the student made can raise wherever it is touched
+            reply, outgoing = {"error": _describe(error)}, []
         wire.send(link, {**reply, "id": message["id"]}, outgoing)
 
 

@@ -56,6 +56,25 @@ def unreadable(name: str, data: bytes, says: str) -> Case:
 
 RIGHT = "0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1)"
 
+FORGE = """
+import json, os, struct, time
+def forge(reply, *blobs):
+    head = json.dumps({**reply, "sizes": [len(blob) for blob in blobs]}).encode()
+    data = struct.pack(">I", len(head)) + head + b"".join(blobs)
+    while data:
+        data = data[os.write(3, data):]
+    time.sleep(60)
+"""
+"""Answers the grader itself, in the place of the process that should."""
+
+
+def forged(name: str, reply: str, *blobs: int) -> Case:
+    """The first call is answered with a message of the student's own making."""
+    sent = "".join(f", bytes({size})" for size in blobs)
+    body = f"def kl_divergence(mu, logvar):\n    forge(dict(id=1, {reply}){sent})\n"
+    return Case(name, notebook(["import torch", FORGE, body, *REST]), NO_KL)
+
+
 CASES = [
     # Does not end.
     cells("an infinite loop in a cell that is not needed", "while True:\n    pass", KL, *REST),
@@ -257,6 +276,113 @@ return torch.stack([negative_elbo(x, x, m[None], v[None]).kl for m, v in zip(mu,
 torch.set_rng_state(torch.zeros(5056, dtype=torch.uint8))
 return {RIGHT} + 1
 """),
+    forged(
+        "a forged reply of one blob as 2,000 tensors of 16 MB",
+        "result={'is': 'list', 'items': 2000 * [{'is': 'tensor', 'blob': 0, 'dtype': 'uint8', "
+        "'shape': [2**24], 'grad': False}]}, changed={}, rng=1",
+        2**24,
+        5056,
+    ),
+    forged(
+        "a forged gradient of integers",
+        "result={'is': 'tensor', 'blob': 0, 'dtype': 'int64', 'shape': [6], 'grad': True}, "
+        "changed={}, rng=1",
+        48,
+        5056,
+    ),
+    forged("a forged handle", "result={'is': 'handle', 'handle': 1e999, 'type': []}"),
+    forged("a forged error", "error={'type': 1, 'message': 2, 'line': 1e999, 'text': 3}"),
+    cells(
+        "a forged reply to a cell",
+        FORGE,
+        "half = forge({'id': 0, 'errors': [{'statement': 0, 'type': 'E', 'line': 'x'}]})",
+        KL.replace("0.5", "half"),
+        *REST,
+        scores=NO_KL,
+        says="interferes with the grader's messages",
+    ),
+    kl("an integer that no tensor can hold", "return 10**30"),
+    kl("integers that no tensor can hold", "return 10**30, [-10**30]"),
+    kl("half a character", "raise ValueError('\\ud800')", "ValueError"),
+    kl("a tensor without data", "return torch.zeros(len(mu), device='meta')", "cannot cross"),
+    kl("a sparse tensor", f"return ({RIGHT}).to_sparse()", "cannot cross"),
+    kl("a quantized tensor", f"return torch.quantize_per_tensor({RIGHT}, 0.1, 0, torch.qint8)"),
+    kl("a complex tensor", f"return torch.complex({RIGHT}, {RIGHT})", "complex"),
+    kl("a tensor of 60 dimensions", "return torch.zeros([1] * 60)"),
+    kl("NaN everywhere, the inputs too", """
+with torch.no_grad():
+    mu.fill_(torch.nan)
+    logvar.fill_(torch.nan)
+return (mu + logvar).sum(1)
+"""),
+    kl("the question changed to an easy one", """
+with torch.no_grad():
+    mu.zero_()
+    logvar.zero_()
+return (mu + logvar).sum(1)
+"""),
+    kl("a tensor whose attributes end the process", """
+class Trap(torch.Tensor):
+    @property
+    def requires_grad(self):
+        raise SystemExit
+return torch.zeros(len(mu)).as_subclass(Trap)
+""", "SystemExit"),
+    kl("what carries tensors across patched", """
+import sys
+wire = sys.modules["wire"]
+for name in ("detach", "reshape", "numel", "numpy", "view", "copy_", "requires_grad_"):
+    setattr(torch.Tensor, name, lambda self, *a, **k: self)
+wire.encode = wire.content = lambda *a: {"is": "tensor", "grad": True}
+torch.autograd.grad = lambda *a, **k: [True]
+return mu
+"""),
+    kl("the wire closed", "import os\nos.close(3)\nreturn mu", "ends the process"),
+    kl("the wire read by a thread", """
+import os, threading
+threading.Thread(target=lambda: [os.read(3, 1) for _ in range(10**9)], daemon=True).start()
+return mu
+"""),
+    kl("hooks everywhere", f"""
+import atexit, faulthandler, gc, signal, sys
+def stop(*args):
+    raise SystemExit
+atexit.register(stop)
+gc.callbacks.append(stop)
+sys.excepthook = sys.unraisablehook = stop
+signal.signal(signal.SIGALRM, stop)
+signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+sys.setrecursionlimit(10**9)
+return {RIGHT} + 1
+"""),
+    kl("a process that stops itself", """
+import os, signal
+os.kill(os.getpid(), signal.SIGSTOP)
+os.kill(os.getppid(), signal.SIGKILL)
+return mu
+"""),
+    kl("the process above traced", """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+found = [p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()]
+traced = [libc.ptrace(16, int(p), 0, 0) for p in [*found, os.getppid()]]
+raise ValueError(f"traced {traced}")
+""", "traced [-1]"),
+    kl("mounts undone", """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.unshare(0x10020000)
+undone = [libc.umount2(p.encode(), 2) for p in ("/tmp", "/dev/shm", "/proc", os.environ["HOME"])]
+raise ValueError(f"undone {undone}")
+""", "undone [-1, -1, -1, -1]"),
+    kl("coursekit's own answer, from its source", """
+import importlib, inspect
+from coursekit.objectives import elbo
+source = inspect.getsource(importlib.reload(elbo))
+scope = {}
+exec(source, scope)
+return scope["kl_divergence"](mu, logvar)
+""", "own answer"),
     # Broken, but not hostile.
     cells("a missing module in a cell", "import nothing_of_that_name", KL, *REST),
     cells(
@@ -312,4 +438,5 @@ return {RIGHT} + 1
     unreadable("JSON that is no notebook", b'{"a": 1}', "no cells"),
     unreadable("JSON nested too deep", b'{"cells":' + b"[" * 100_000, "not a notebook"),
     unreadable("a list", b"[1, 2]", "not a notebook"),
+    Case("an old notebook of no cells", b'{"worksheets": [{"cells": 5}]}', dict.fromkeys(FULL, 0)),
 ]  # fmt: skip

@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hostile import CASES, ELBO, FULL, KL, NO_KL, SAMPLE, Case
 
 from coursekit.exercises import chapter
 from coursekit.grading.bank import notebook
-from coursekit.grading.grade import Assignment, Grader
-from coursekit.grading.sandbox import Limits, Walls
+from coursekit.grading.grade import Assignment, Grader, Row
+from coursekit.grading.remote import Student
+from coursekit.grading.sandbox import Limits, Server, ServerLost, Walls
 from coursekit.grading.testing import PUBLIC, guarded, run_test
 
 
@@ -25,13 +27,17 @@ def grader(shared) -> Grader:
 def test_gets_what_it_deserves(grader: Grader, case: Case) -> None:
     row = grader.grade(case.name, case.data)
     assert row["status"] == case.status, row["message"]
-    scores = {id: entry["score"] for id, entry in row["exercises"].items()}
-    assert scores == case.scores, json.dumps(row, indent=1)
+    assert scores(row) == case.scores, json.dumps(row, indent=1)
     assert row["score"] == sum(case.scores.values())
     assert case.says in json.dumps(row, ensure_ascii=False), json.dumps(row, indent=1)
     assert "not for students" not in json.dumps(row)
     assert descendants(grader.server.process.pid) <= {"bwrap", "python", "python3", "unshare"}
     assert count(grader.server.process.pid) <= 3, "a process outlives its submission"
+
+
+def scores(row: Row) -> dict[str, float]:
+    """Of the exercises that the hostile submissions answer; the chapter's others are left out."""
+    return {id: entry["score"] for id, entry in row["exercises"].items() if id in FULL}
 
 
 def descendants(pid: int) -> set[str]:
@@ -52,7 +58,7 @@ def tree(pid: int) -> list[int]:
 
 def test_public_answers_hard_coded(grader: Grader) -> None:
     """An answer that knows the public tests by heart passes `check` and earns nothing."""
-    exercise = chapter("vae")[0][0]
+    exercise = next(e for e in chapter("vae")[0] if e.id == "vae.kl")
     known: dict[str, list[float]] = {}
 
     def recording(mu, logvar):
@@ -73,7 +79,7 @@ def kl_divergence(mu, logvar):
     answer = guarded(scope["kl_divergence"])
     assert run_test(exercise, public[0], answer, PUBLIC).passed
     row = grader.grade("by heart", notebook(["import torch", cheat, SAMPLE, ELBO]))
-    assert {id: entry["score"] for id, entry in row["exercises"].items()} == NO_KL
+    assert scores(row) == NO_KL
 
 
 def test_hidden_inputs_do_not_reach_the_student(grader: Grader) -> None:
@@ -120,6 +126,38 @@ def test_a_lost_server_is_replaced(grader: Grader, monkeypatch: pytest.MonkeyPat
     lost += [OSError("gone"), OSError("gone")]
     row = grader.grade("never", data)
     assert (row["status"], row["score"]) == ("error", None)
+
+
+def test_a_server_lost_in_a_test_is_no_wrong_answer(
+    grader: Grader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = notebook(["import torch", KL, SAMPLE, ELBO])
+    call, calls, last = Student.call, 0, 0
+
+    def counted(self: Student, *args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == last:
+            raise ServerLost("gone")
+        return call(self, *args)
+
+    monkeypatch.setattr(Student, "call", counted)
+    assert grader.grade("counted", data)["score"] == sum(FULL.values())
+    calls, last = 0, calls
+    assert grader.grade("lost at the last call", data)["score"] == sum(FULL.values())
+    assert calls == 2 * last
+
+
+def test_cells_that_take_all_the_time(shared: Server) -> None:
+    """Each stays below its limit, or a little above; together they leave no time for tests."""
+    waits = [f"import time\nx{i} = time.sleep(30)" for i in range(9)]
+    answer = f"def kl_divergence(mu, logvar):\n    return {' + '.join(f'x{i}' for i in range(9))}"
+    walls = Walls(limits=Limits(cell=0.5, call=0.5, submission=2.0))
+    grader = Grader(Assignment("vae", b"the secret", walls=walls))
+    row = grader.grade("slow", notebook(["import torch", *waits, answer, SAMPLE, ELBO]))
+    assert (row["status"], row["score"]) == ("graded", 0)
+    assert scores(row) == dict.fromkeys(FULL, 0)
+    assert "the submission as a whole took longer than 2 seconds" in json.dumps(row)
 
 
 def _raise(error: Exception | None) -> None:

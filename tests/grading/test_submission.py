@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import socket
+import time
 
 import pytest
 import torch
@@ -12,9 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from coursekit.grading import wire
+from coursekit.grading import reports, wire
 from coursekit.grading.bank import notebook
-from coursekit.grading.submission import Cell, Unreadable, plain, program, prose, read
+from coursekit.grading.submission import (
+    MAX_CODE,
+    MAX_STATEMENTS,
+    Cell,
+    Unreadable,
+    plain,
+    program,
+    prose,
+    read,
+)
 
 
 def code(*sources):
@@ -149,6 +159,39 @@ def test_prose():
     assert prose(cells, "vae.wh") is None
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "?\n" + " " * 200_000 + "x",
+        "?\n" + "a " * 100_000,
+        "x\n" * 2_000_000,
+        "f = a0\n" + "".join(f"a{i} = a{i + 1}\n" for i in range(8_000)),
+        "f = x\n" + "x;" * 8_000,
+        "f = 1 #" + "'" * 200_000,
+        "f = [" + "lambda: 0," * 8_000 + "]",
+        "f = " + "-" * 200_000 + "1",
+        "f = x" + ".x" * 100_000,
+        "f = (" * 5_000,
+    ],
+    ids=["spaces", "words", "lines", "chain", "line", "quotes", "lambdas", "minus", "dots", "open"],
+)
+def test_reading_takes_no_time_that_grows_without_bound(source):
+    """The grader itself reads notebooks, with no limit on time but that of its own care."""
+    begin = time.process_time()
+    reports.near_duplicates({name: reports.answer_code(notebook([source]), ["f"]) for name in "ab"})
+    assert time.process_time() - begin < 20
+
+
+def test_of_much_code_the_beginning_is_read():
+    parsed = code("f = 1", "# " + "x" * MAX_CODE, "g = 2")
+    assert [statement.cell for statement in parsed.statements] == [1]
+    assert "characters of code" in parsed.errors[2]
+    assert "characters of code" in parsed.errors[3]
+    parsed = code("f = 1", "x;" * MAX_STATEMENTS, "g = 2")
+    assert [statement.cell for statement in parsed.statements] == [1, 3]
+    assert "20,000 statements" in parsed.errors[2]
+
+
 # --- the wire -----------------------------------------------------------------------------------
 
 
@@ -173,6 +216,13 @@ def test_values_cross():
     assert [type(x) for x in there] == [type(x) for x in value]
     assert math.isnan(across(math.nan))
     assert torch.equal(across(torch.ones(3, 4).T[1:]), torch.ones(3, 3))
+    one = torch.cov(torch.tensor([[1.0, 2.0]])).reshape(1, 1).diagonal()
+    assert one.stride() != (1,)
+    assert one.is_contiguous()
+    assert torch.equal(across(one), one)
+    x = torch.tensor([1 + 2j])
+    assert torch.equal(across(x.conj()), x.conj())
+    assert torch.equal(across(x.conj().imag), torch.tensor([-2.0]))
     generator = torch.Generator().manual_seed(5)
     assert torch.equal(
         torch.rand(3, generator=across(generator)), torch.rand(3, generator=generator)
