@@ -1,5 +1,6 @@
 """Tests the tests: what they reject although it is right, and what escapes them."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from coursekit.exercises import Answer, Exercise, chapter, copies
+from coursekit.exercises._helpers import floating
 from coursekit.grading.bank import Variant, as_notebook, load_bank, notebook
 from coursekit.grading.grade import Assignment, Grader, Row, refusals
 from coursekit.grading.sandbox import Walls
@@ -170,7 +172,10 @@ def _nonsense(exercise: Exercise) -> dict[str, Answer]:
     """Answers that know nothing, and so deserve nothing."""
 
     def zeros(*args: Any, **kwargs: Any) -> Any:
-        return _zero(exercise.solve(*copies(args), **kwargs))
+        return _filled(exercise.solve(*copies(args), **kwargs), 0.0)
+
+    def nan(*args: Any, **kwargs: Any) -> Any:
+        return _filled(exercise.solve(*copies(args), **kwargs), math.nan)
 
     def nothing(*args: Any, **kwargs: Any) -> None:
         return None
@@ -178,14 +183,24 @@ def _nonsense(exercise: Exercise) -> dict[str, Answer]:
     def first(*args: Any, **kwargs: Any) -> Any:
         return args[0] if args else None
 
-    answers = {"an answer of zeros": zeros, "an answer of None": nothing}
-    return {name: guarded(f) for name, f in (answers | {"its own first argument": first}).items()}
+    def another(*args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad():
+            for arg in filter(floating, args):
+                arg.zero_()
+        return exercise.solve(*args, **kwargs)
+
+    answers = {"an answer of zeros": zeros, "an answer of NaN": nan, "an answer of None": nothing}
+    answers["its own first argument"] = first
+    if any(map(floating, exercise.draw(torch.Generator().manual_seed(0)))):
+        answers["the answer to its inputs set to zero"] = another
+    return {name: guarded(answer) for name, answer in answers.items()}
 
 
-def _zero(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value * 0
+def _filled(value: Any, number: float) -> Any:
+    """The same structure, full of one number; gradients still flow, and are 0."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return value * 0 + number
     if isinstance(value, tuple):
-        made = [_zero(item) for item in value]
+        made = [_filled(item, number) for item in value]
         return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
-    return value * 0 if isinstance(value, int | float) else value
+    return value * 0 if isinstance(value, torch.Tensor | int | float) else value

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from coursekit.cli import main
-from coursekit.exercises import Failed, chapter, chapters, exercise
+from coursekit.exercises import Failed, chapter, chapters, close, exercise
 from coursekit.grading import audit as auditing
 from coursekit.grading.bank import load_bank
 
@@ -56,6 +56,22 @@ def test_finds_escapes_and_gifts(shared, monkeypatch, kl):
     assert any("an answer of zeros gets 1 points" in text for text in report.escapes)
     assert not report.false_rejects
     assert report.missing
+
+
+def test_finds_what_passes_by_changing_the_question(shared, monkeypatch, kl):
+    @kl.test("is the closed form of the tensors that it was given")
+    def _careless(answer, g):
+        mu, logvar = kl.draw(g)
+        close(answer(mu, logvar), kl.solve(mu, logvar))
+
+    @kl.test("is not negative")
+    def _comparison(answer, g):
+        if (answer(*kl.draw(g)) < 0).any():
+            raise Failed("negative")
+
+    report = reports(monkeypatch, "vae.kl", variants=["closed_form"])["vae.kl"]
+    assert "the answer to its inputs set to zero gets 2 points" in report.escapes
+    assert "an answer of NaN gets 1 points" in report.escapes
 
 
 def test_finds_false_rejects(shared, monkeypatch, kl):

@@ -398,6 +398,12 @@ def column_by_column(mu, threshold):
     return sum(bool(a > threshold) * 1 for a in activity), torch.stack(activity)
 
 
+@right("beta_vae.active_units")
+def covariance_diagonal(mu, threshold):  # a single dimension comes out with an odd stride
+    activity = torch.cov(mu.T.double()).reshape(mu.shape[1], -1).diagonal()
+    return len(activity[activity > threshold]), activity
+
+
 @wrong("beta_vae.active_units", says="the activity is the variance")
 def std(mu, threshold):
     activity = mu.std(0)
