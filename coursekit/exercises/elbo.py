@@ -186,6 +186,7 @@ gaussian_kl = Exercise(
         "- 0.5, a (B, L) tensor; sum it over dim=1.",
     ),
     see="chapter 2, 'Exercise 2: the KL divergence in closed form'",
+    forbids=("coursekit.objectives.kl_by_dimension",),
 )
 
 
