@@ -1,21 +1,247 @@
 """Exercises of the chapter on the variational autoencoder."""
 
-from typing import NamedTuple
+import copy
+from typing import Any, NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.distributions import Bernoulli, Normal
 from torch.distributions import kl_divergence as divergence
 from torch.nn import functional as F
 
-from coursekit.exercises._exercise import Answer, Exercise
+from coursekit.exercises._exercise import Answer, Exercise, FreeText
 from coursekit.exercises._helpers import Failed, close, same, standard_normal, tensor
 
 OWN = (
     "coursekit.objectives.kl_divergence",
     "coursekit.objectives.reparameterize",
     "coursekit.objectives.negative_elbo",
+    "coursekit.objectives.elbo_from_distributions",
+    "coursekit.objectives.kl_by_dimension",
 )
+
+# --- vae.mix ------------------------------------------------------------------------------------
+
+mix = Exercise(
+    "vae.mix",
+    "mix",
+    contract=(
+        "mix(x1, x2, alpha): two images (C, H, W) and K weights alpha (K,). Returns (K, C, H, W), "
+        "one image a weight: alpha * x1 + (1 - alpha) * x2 in every pixel, so x2 at alpha = 0 and "
+        "x1 at alpha = 1. Nothing is cut off where alpha lies outside [0, 1]."
+    ),
+    hints=(
+        "One weight gives one image. Write it for a single number alpha first.",
+        "alpha has shape (K,), an image (C, H, W): they must meet as (K, 1, 1, 1) and (C, H, W). "
+        "alpha[:, None, None, None] does it.",
+        "a = alpha[:, None, None, None]; return a * x1 + (1 - a) * x2",
+    ),
+    see="chapter 3, 'Exercise 1: mix two images'",
+    forbids=("coursekit.models.latent.lerp",),
+)
+
+
+@mix.inputs
+def _pair(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    return *_images(g, 3, 4, 6), 0.1 + 0.8 * torch.rand(5, generator=g)
+
+
+def _images(g: Generator, *shape: int) -> tuple[Tensor, Tensor]:
+    return torch.rand(shape, generator=g), torch.rand(shape, generator=g)
+
+
+def _outside(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights on both sides of [0, 1]."""
+    beyond = 0.5 + torch.rand(2, generator=g)
+    return *_images(g, 3, 4, 6), torch.cat([-beyond, 1 + beyond])
+
+
+def _square(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """As many weights as the image has columns, rows and channels: shapes do not tell them."""
+    return *_images(g, 3, 3, 3), torch.rand(3, generator=g)
+
+
+@mix.reference
+def _mix(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
+    return x2 + torch.einsum("k,chw->kchw", alpha, x1 - x2)
+
+
+mix.values("gives one mixture for each weight", points=2)
+mix.values("goes on beyond both ends, and cuts nothing off", inputs=_outside)
+mix.values(
+    "holds for as many weights as the image has columns",
+    hidden=True,
+    hint="Try images of 3x3x3 and three weights: which axis of the result belongs to alpha?",
+    inputs=_square,
+)
+mix.untouched()
+
+
+@mix.wrong("Your mixture runs the other way: at alpha = 1 it must be x1, at alpha = 0 x2.")
+def other_way(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
+    return _mix(x2, x1, alpha)
+
+
+@mix.wrong("The weights of x1 and x2 must add up to 1: alpha and 1 - alpha.")
+def only_one_weighted(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
+    return alpha[:, None, None, None] * x1 + x2
+
+
+@mix.wrong("You weight both images by alpha. x2 has the weight 1 - alpha.")
+def same_weight(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
+    return alpha[:, None, None, None] * (x1 + x2)
+
+
+@mix.wrong("You take the plain average of the two images: alpha is not used.")
+def plain_average(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
+    return _mix(x1, x2, torch.full_like(alpha, 0.5))
+
+
+@mix.wrong("You ignore the values of alpha: they need not be evenly spaced, nor run from 0 to 1.")
+def own_weights(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
+    return _mix(x1, x2, torch.linspace(0, 1, len(alpha)))
+
+
+@mix.wrong("You add alpha * (x2 - x1) to x2; what you must add is alpha * (x1 - x2).")
+def difference_turned(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
+    return _mix(2 * x2 - x1, x2, alpha)
+
+
+@mix.wrong(
+    "You choose one of the two images for each weight. Mix them: every pixel is between the two."
+)
+def chosen(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
+    return _mix(x1, x2, (alpha > 0.5).float())
+
+
+@mix.wrong("The result must be (K, C, H, W), an image a weight. Your weights are on the last axis.")
+def weights_last(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
+    return _mix(x1, x2, alpha).movedim(0, -1)
+
+
+# --- vae.padding --------------------------------------------------------------------------------
+
+padding = Exercise(
+    "vae.padding",
+    "transposed_padding",
+    contract=(
+        "transposed_padding(size): size, an int >= 1, is the height (or width) of an image. The "
+        "encoder halved it to n = ceil(size / 2). Returns (padding, output_padding), two ints, "
+        "with which a transposed convolution of kernel 4 and stride 2 maps n back to size: "
+        "size = 2 * n + 2 - 2 * padding + output_padding, with output_padding 0 or 1."
+    ),
+    hints=(
+        "There are two cases, even and odd. What is 2 * n - size in each?",
+        "An even size is 2 * n, so 2 * padding - output_padding = 2. "
+        "An odd size is 2 * n - 1, so 2 * padding - output_padding = 3.",
+        "odd = size % 2; return 1 + odd, odd",
+    ),
+    see="chapter 3, 'Exercise 2: the way back'",
+)
+
+
+@padding.inputs
+def _size(g: Generator) -> tuple[int]:
+    return (int(torch.randint(4, 400, (), generator=g)),)
+
+
+@padding.reference
+def _padding(size: int) -> tuple[int, int]:
+    return (1, 0) if size % 2 == 0 else (2, 1)
+
+
+def _comes_back(answer: Answer, size: int) -> None:
+    """The layer with these paddings maps ceil(size / 2) to size."""
+    result = answer(size)
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise Failed("expected two ints, (padding, output_padding)")
+    if not all(type(part) is int for part in result):
+        raise Failed("expected two ints, as nn.ConvTranspose2d takes them, not floats or tensors")
+    pad, out = result
+    n = (size + 1) // 2
+    if pad < 0 or out not in (0, 1):
+        raise Failed(
+            f"size {size}: padding {pad} and output padding {out} are no choice: PyTorch takes "
+            "an output padding of 0 or 1 here, and no negative padding"
+        )
+    found = 2 * n + 2 - 2 * pad + out
+    if found != size:
+        raise Failed(
+            f"size {size} is halved to {n}; with padding {pad} and output padding {out} the layer "
+            f"gives {found}"
+        )
+
+
+@padding.test("brings even sizes back", points=2)
+def _even(answer: Answer, g: Generator) -> None:
+    for size in torch.randint(2, 200, (5,), generator=g).tolist():
+        _comes_back(answer, 2 * size)
+
+
+@padding.test("brings odd sizes back", points=2)
+def _odd(answer: Answer, g: Generator) -> None:
+    for size in torch.randint(2, 200, (5,), generator=g).tolist():
+        _comes_back(answer, 2 * size + 1)
+
+
+@padding.test(
+    "holds for the smallest sizes",
+    hidden=True,
+    hint="Try sizes 1, 2 and 3: a size of 1 stays 1 when it is halved and rounded up.",
+)
+def _smallest(answer: Answer, g: Generator) -> None:
+    for size in (torch.randperm(3, generator=g) + 1).tolist():
+        _comes_back(answer, size)
+
+
+@padding.wrong(
+    "These paddings double n. That is right for even sizes; an odd size is 2n - 1, and your "
+    "decoder ends one pixel too large."
+)
+def always_doubled(size: int) -> tuple[int, int]:
+    return 1, 0
+
+
+@padding.wrong("These paddings are right for odd sizes only: an even size is 2n, not 2n - 1.")
+def always_odd(size: int) -> tuple[int, int]:
+    return 2, 1
+
+
+@padding.wrong(
+    "Even and odd are turned round, or you looked at the parity of the halved size n. "
+    "What counts is the parity of the size to come back to."
+)
+def parity_turned(size: int) -> tuple[int, int]:
+    return _padding(size + 1)
+
+
+@padding.wrong(
+    "For odd sizes you add an output padding to a padding of 1: that makes the image larger still, "
+    "2n + 1. It must become one pixel smaller than 2n."
+)
+def one_more(size: int) -> tuple[int, int]:
+    return 1, size % 2
+
+
+@padding.wrong(
+    "For odd sizes a padding of 2 alone takes two pixels away, which is one too many: an output "
+    "padding of 1 gives one back."
+)
+def without_output_padding(size: int) -> tuple[int, int]:
+    return 1 + size % 2, 0
+
+
+@padding.wrong("The two numbers are in the wrong order: (padding, output_padding).")
+def swapped(size: int) -> tuple[int, int]:
+    return size % 2, 1 + size % 2
+
+
+@padding.wrong(
+    "Padding 1 with output padding 1 doubles the size for a kernel of 3. The kernel here is 4."
+)
+def kernel_three(size: int) -> tuple[int, int]:
+    return 1, 1
+
 
 # --- vae.kl -------------------------------------------------------------------------------------
 
@@ -34,7 +260,7 @@ kl = Exercise(
         "Compute 0.5 * (mu**2 + logvar.exp() - 1 - logvar), a (B, L) tensor, "
         "and sum it over dim=1.",
     ),
-    see="chapter 3, 'The KL term in closed form'",
+    see="chapter 3, 'Exercise 3: the KL divergence'",
     forbids=OWN,
 )
 
@@ -177,7 +403,7 @@ sample = Exercise(
         "eps = torch.randn(mu.shape, generator=generator); "
         "return mu + torch.exp(0.5 * logvar) * eps",
     ),
-    see="chapter 3, 'The reparametrization trick'",
+    see="chapter 3, 'Exercise 4: a sample that gradients pass through'",
     forbids=OWN,
 )
 
@@ -252,7 +478,7 @@ def _generator_decides(answer: Answer, g: Generator) -> None:
 @sample.test("lets the gradient through to mu and logvar")
 def _slopes(answer: Answer, g: Generator) -> None:
     mu, logvar = (value.requires_grad_() for value in _apart(g))
-    z = tensor(answer(mu, logvar), mu.shape)
+    z = tensor(answer(mu.clone(), logvar.clone()), mu.shape)
     standard_normal((z - mu) / (0.5 * logvar).exp())
     if not z.requires_grad:
         raise Failed("no gradient flows back from z")
@@ -388,7 +614,7 @@ elbo = Exercise(
         "kl = kl_divergence(mu, logvar).mean(); "
         "return reconstruction + beta * kl, reconstruction, kl",
     ),
-    see="chapter 3, 'The loss'",
+    see="chapter 3, 'Exercise 5: the loss'",
     forbids=OWN,
 )
 
@@ -610,3 +836,510 @@ def elbo_detached(
 def _right(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float) -> Parts:
     bce, kl = _parts(logits, x, mu, logvar)
     return _result(bce.flatten(1).sum(1).mean(), kl.sum(1).mean(), beta)
+
+
+# --- vae.entropy_floor --------------------------------------------------------------------------
+
+floor = Exercise(
+    "vae.entropy_floor",
+    "entropy_floor",
+    contract=(
+        "entropy_floor(x): images x (B, C, H, W) in [0, 1], 0 and 1 included. Returns (B,): the "
+        "least cross-entropy in nats that any Bernoulli decoder can reach on each image, the sum "
+        "over its pixels of -x log x - (1 - x) log(1 - x), with 0 log 0 = 0."
+    ),
+    hints=(
+        "For one pixel the cross-entropy -x log p - (1 - x) log(1 - p) is least at p = x. "
+        "What is left there? Sum it over pixels and channels, not over images.",
+        "torch.special.entr(x) is -x log x, and 0 at x = 0. There are two terms: x and 1 - x.",
+        "entropy = torch.special.entr(x) + torch.special.entr(1 - x); "
+        "return entropy.flatten(1).sum(dim=1)",
+    ),
+    see="chapter 3, 'Exercise 6: the floor of the loss'",
+)
+
+
+@floor.inputs
+def _greys(g: Generator) -> tuple[Tensor]:
+    return (0.02 + 0.96 * torch.rand(4, 3, 5, 2, generator=g),)
+
+
+def _with_black_and_white(g: Generator) -> tuple[Tensor]:
+    x = torch.rand(3, 1, 4, 6, generator=g)
+    return (torch.where(x < 0.3, 0.0, torch.where(x > 0.7, 1.0, x)),)
+
+
+@floor.reference
+def _floor(x: Tensor) -> Tensor:
+    p = x.double()
+    entropy: Tensor = -torch.xlogy(p, p) - torch.xlogy(1 - p, 1 - p)
+    return entropy.flatten(1).sum(1)
+
+
+floor.values("gives the sum of the pixels' entropies, one number an image", points=2)
+floor.values(
+    "counts black and white pixels as 0",
+    hidden=True,
+    hint="Try pixels of exactly 0 and 1: 0 * log(0) is nan, but its limit is 0.",
+    inputs=_with_black_and_white,
+)
+floor.untouched()
+
+
+@floor.wrong("The half with 1 - x is missing: the pixel is white with x, black with 1 - x.")
+def one_half(x: Tensor) -> Tensor:
+    return -torch.xlogy(x, x).flatten(1).sum(1)
+
+
+@floor.wrong("You averaged over the pixels. The loss sums over them, and so must its floor.")
+def floor_mean(x: Tensor) -> Tensor:
+    return _floor(x) / x[0].numel()
+
+
+@floor.wrong("You summed over the images as well: return one number for each.")
+def floor_total(x: Tensor) -> Tensor:
+    return _floor(x).sum()
+
+
+@floor.wrong("You averaged over the images: return one number for each.")
+def floor_batch_mean(x: Tensor) -> Tensor:
+    return _floor(x).mean()
+
+
+@floor.wrong("You averaged over everything: sum over pixels, and keep the images apart.")
+def floor_mean_of_all(x: Tensor) -> Tensor:
+    return _floor(x).mean() / x[0].numel()
+
+
+@floor.wrong("This is in bits. Nats need the natural logarithm, torch.log.")
+def bits(x: Tensor) -> Tensor:
+    return _floor(x) / torch.log(torch.tensor(2.0))
+
+
+@floor.wrong("The sign is turned round: an entropy is never negative.")
+def floor_negated(x: Tensor) -> Tensor:
+    return -_floor(x)
+
+
+@floor.wrong("You return one entropy for each channel: sum over channels, too.")
+def by_channel(x: Tensor) -> Tensor:
+    return by_pixel(x).sum((2, 3))
+
+
+@floor.wrong("You return one entropy for each pixel: sum over channels, rows and columns.")
+def by_pixel(x: Tensor) -> Tensor:
+    return -torch.xlogy(x, x) - torch.xlogy(1 - x, 1 - x)
+
+
+@floor.wrong(
+    "This is the variance x (1 - x) of the pixels. The floor is their entropy, with logarithms."
+)
+def variance(x: Tensor) -> Tensor:
+    return (x * (1 - x)).flatten(1).sum(1)
+
+
+@floor.wrong(
+    "You crossed the terms: -x log(1 - x) - (1 - x) log x. Each probability goes with its own "
+    "logarithm."
+)
+def crossed(x: Tensor) -> Tensor:
+    return -(x * (1 - x).log() + (1 - x) * x.log()).flatten(1).sum(1)
+
+
+@floor.wrong(
+    "binary_cross_entropy_with_logits takes logits: you gave it the probabilities, and it applied "
+    "a sigmoid to them."
+)
+def floor_of_logits(x: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(x, x, reduction="none").flatten(1).sum(1)
+
+
+# --- vae.epoch_mean -----------------------------------------------------------------------------
+
+epoch = Exercise(
+    "vae.epoch_mean",
+    "epoch_mean",
+    contract=(
+        "epoch_mean(losses, sizes): of the K batches of an epoch, losses, a list of K floats, each "
+        "the mean over the images of its batch, and sizes, a list of K ints, how many images it "
+        "had; the last batch may be smaller. Returns a number: the mean loss of an image over the "
+        "whole epoch."
+    ),
+    hints=(
+        "What would you get if you added up the losses of all images? And how many are there?",
+        "A batch of n images with mean loss l contributes n * l to that sum.",
+        "return sum(l * n for l, n in zip(losses, sizes)) / sum(sizes)",
+    ),
+    see="chapter 3, 'Exercise 7: the loss of an epoch'",
+    forbids=("coursekit.training.run.Means",),
+)
+
+
+Epoch = tuple[list[float], list[int]]
+
+
+@epoch.inputs
+def _batches(g: Generator) -> Epoch:
+    last = int(torch.randint(1, 8, (), generator=g))
+    return _some_losses(g, 5), [16, 16, 16, 16, last]
+
+
+def _some_losses(g: Generator, count: int) -> list[float]:
+    losses: list[float] = (100 + 20 * torch.randn(count, generator=g)).tolist()
+    return losses
+
+
+def _single(g: Generator) -> Epoch:
+    return _some_losses(g, 1), torch.randint(2, 20, (1,), generator=g).tolist()
+
+
+def _uneven(g: Generator) -> Epoch:
+    return _some_losses(g, 9), torch.randint(1, 50, (9,), generator=g).tolist()
+
+
+@epoch.reference
+def _epoch_mean(losses: list[float], sizes: list[int]) -> float:
+    return sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
+
+
+epoch.values("gives the mean over all images", points=2)
+epoch.values("holds for batches of any size", inputs=_uneven)
+epoch.values(
+    "holds for a single batch",
+    hidden=True,
+    hint="With one batch its mean is the answer, whatever its size.",
+    inputs=_single,
+)
+
+
+@epoch.wrong(
+    "This is the mean of the batches' means. The last batch has fewer images, and yet each of them "
+    "counts for more: weight every batch by its size."
+)
+def mean_of_means(losses: list[float], sizes: list[int]) -> float:
+    return sum(losses) / len(losses)
+
+
+@epoch.wrong(
+    "You divide the sum of the losses by the batch size. There are as many losses as batches: "
+    "this number grows with the data set and compares with nothing."
+)
+def over_batch_size(losses: list[float], sizes: list[int]) -> float:
+    return sum(losses) / sizes[0]
+
+
+@epoch.wrong("You add up the batches' means. Weight them by size, and divide by all images.")
+def sum_of_means(losses: list[float], sizes: list[int]) -> float:
+    return sum(losses)
+
+
+@epoch.wrong("This is the loss of all images together; divide by their number.")
+def total(losses: list[float], sizes: list[int]) -> float:
+    return _epoch_mean(losses, sizes) * sum(sizes)
+
+
+@epoch.wrong(
+    "You divide by the number of images what is a sum over batches: multiply each batch's mean by "
+    "its size first."
+)
+def means_over_images(losses: list[float], sizes: list[int]) -> float:
+    return sum(losses) / sum(sizes)
+
+
+@epoch.wrong("The sum over all images must be divided by the number of images, not of batches.")
+def total_over_batches(losses: list[float], sizes: list[int]) -> float:
+    return _epoch_mean(losses, sizes) * sum(sizes) / len(losses)
+
+
+@epoch.wrong("The last, smaller batch is missing. Its images count like all others.")
+def last_dropped(losses: list[float], sizes: list[int]) -> float:
+    return _epoch_mean(losses[:-1], sizes[:-1])
+
+
+@epoch.wrong(
+    "This is the loss of the first batch alone, as of a loop that is left by `break` or `return`: "
+    "the rest of the data is never seen."
+)
+def first_only(losses: list[float], sizes: list[int]) -> float:
+    return losses[0]
+
+
+@epoch.wrong("This is the loss of the last batch alone: it says little of the epoch.")
+def last_only(losses: list[float], sizes: list[int]) -> float:
+    return losses[-1]
+
+
+@epoch.wrong("You count every batch as full: the last one has fewer images.")
+def all_full(losses: list[float], sizes: list[int]) -> float:
+    return _epoch_mean(losses, sizes) * sum(sizes) / (sizes[0] * len(sizes))
+
+
+# --- vae.generate -------------------------------------------------------------------------------
+
+generation = Exercise(
+    "vae.generate",
+    "generate",
+    contract=(
+        "generate(vae, count, generator): new images from the prior, (count, C, H, W) in [0, 1]: "
+        "the means of p(x|z), of codes z (count, vae.latent_dim) drawn from N(0, I) by "
+        "`generator`. vae.decode(z) gives logits. Decodes in eval mode, without gradients, and "
+        "leaves the model in the mode, training or eval, in which it was."
+    ),
+    hints=(
+        "Three parts: remember vae.training and switch to eval mode; draw codes and decode them; "
+        "switch back.",
+        "torch.randn(count, vae.latent_dim, generator=generator) draws from the prior. "
+        "The mean of a Bernoulli with logits l is sigmoid(l). Put all of it under torch.no_grad().",
+        "was = vae.training; vae.eval(); with torch.no_grad(): x = vae.decode(torch.randn(count, "
+        "vae.latent_dim, generator=generator)).sigmoid(); vae.train(was); return x",
+    ),
+    see="chapter 3, 'Exercise 8: new faces'",
+)
+
+
+class _Decoder(nn.Module):
+    """A decoder that can be undone: in eval mode its logits are those of a linear layer.
+
+    It stands for a VAE in the tests. Its buffer `mode` tells which mode it was left in.
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.norm = nn.BatchNorm1d(latent_dim)
+        self.mode: Tensor
+        self.register_buffer("mode", torch.ones(()))
+
+    def train(self, mode: bool = True) -> Any:
+        self.mode.fill_(float(mode))
+        return super().train(mode)
+
+    @property
+    def prior(self) -> Any:
+        zero = torch.zeros(self.latent_dim)
+        return torch.distributions.Independent(torch.distributions.Normal(zero, 1.0), 1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        logits: Tensor = self.norm(z).reshape(len(z), 1, 2, -1)
+        return logits
+
+    def likelihood(self, z: Tensor) -> Any:
+        return torch.distributions.Independent(
+            torch.distributions.Bernoulli(logits=self.decode(z)), 3
+        )
+
+
+def _decoder(g: Generator, latent_dim: int = 16) -> _Decoder:
+    """In training mode, with statistics that a batch of codes from the prior does not have."""
+    decoder = _Decoder(latent_dim)
+    norm = decoder.norm
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.running_mean.copy_(0.5 + torch.rand(latent_dim, generator=g))
+    norm.running_var.copy_(2 + torch.rand(latent_dim, generator=g))
+    with torch.no_grad():
+        norm.bias.copy_(torch.randn(latent_dim, generator=g))
+    return decoder
+
+
+@generation.inputs
+def _model(g: Generator) -> tuple[_Decoder, int, Generator]:
+    return _decoder(g), 50, _fresh(g)
+
+
+def _fresh(g: Generator) -> Generator:
+    return Generator().manual_seed(int(torch.randint(2**31, (), generator=g)))
+
+
+@generation.reference
+def _generate(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    z = torch.randn(count, vae.latent_dim, generator=generator)
+    return copy.deepcopy(vae).eval().decode(z).sigmoid().detach()
+
+
+def _pictures(answer: Answer, vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    """What the answer generates, once it has shape and range."""
+    x = tensor(answer(vae, count, generator), (count, 1, 2, vae.latent_dim // 2), "the images")
+    x = x.detach().double()
+    if not (torch.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
+        raise Failed("the images must have values in [0, 1]: decode gives logits")
+    return x
+
+
+def _codes_behind(x: Tensor, vae: _Decoder) -> Tensor:
+    """The codes (B, L) that give the images in eval mode."""
+    norm = vae.norm
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+    return (torch.logit(x).flatten(1) - norm.bias.detach()) / scale + norm.running_mean
+
+
+@generation.test("decodes codes drawn from the prior, in eval mode", points=2)
+def _from_prior(answer: Answer, g: Generator) -> None:
+    vae = _decoder(g)
+    before = copy.deepcopy(vae)
+    x = _pictures(answer, vae, 640, _fresh(g))
+    standard_normal(_codes_behind(x, before), "the code behind your images, decoded in eval mode,")
+
+
+@generation.test("leaves the model as it found it")
+def _as_found(answer: Answer, g: Generator) -> None:
+    for mode in (True, False):
+        vae = _decoder(g).train(mode)
+        before = copy.deepcopy(vae)
+        x = _pictures(answer, vae, 640, _fresh(g))
+        words = {True: "training mode", False: "eval mode"}
+        left = bool(vae.mode)
+        if left != mode:
+            raise Failed(f"the model was in {words[mode]}, and you left it in {words[left]}")
+        for was, now in zip(before.norm.buffers(), vae.norm.buffers(), strict=True):
+            same(now, was, "the statistics of the batch normalization changed: decode in eval mode")
+        standard_normal(_codes_behind(x, before), "the code behind your images")
+
+
+@generation.test("draws from the generator it is given")
+def _from_generator(answer: Answer, g: Generator) -> None:
+    vae, generator = _decoder(g), _fresh(g)
+    start = generator.get_state()
+    first = _pictures(answer, vae, 640, generator)
+    second = _pictures(answer, vae, 640, generator)
+    if torch.allclose(first, second, atol=1e-4):
+        raise Failed("two calls gave the same images: is a seed set in your function?")
+    if torch.equal(generator.get_state(), start):
+        raise Failed("a generator was given, but nothing was drawn from it")
+    generator.set_state(start)
+    if not torch.allclose(_pictures(answer, vae, 640, generator), first, atol=1e-4):
+        raise Failed("the same generator state must give the same images")
+    standard_normal(_codes_behind(first, vae), "the code behind your images")
+
+
+@generation.test("keeps nothing for gradients")
+def _no_graph(answer: Answer, g: Generator) -> None:
+    vae, generator = _decoder(g), _fresh(g)
+    images = answer(vae, 640, generator)
+    tensor(images, (640, 1, 2, vae.latent_dim // 2), "the images")
+    if images.requires_grad:
+        raise Failed(
+            "the images carry a graph for gradients, which costs memory and time: decode under "
+            "torch.no_grad()"
+        )
+    standard_normal(_codes_behind(images.double(), vae), "the code behind your images")
+
+
+@generation.test(
+    "holds for a single image",
+    hidden=True,
+    hint="Try count = 1. In training mode batch normalization has no variance to divide by.",
+)
+def _one_image(answer: Answer, g: Generator) -> None:
+    vae = _decoder(g, 3000)
+    before = copy.deepcopy(vae)
+    x = _pictures(answer, vae, 1, _fresh(g))
+    standard_normal(_codes_behind(x, before).reshape(60, 50), "the code behind your image")
+
+
+@torch.no_grad()
+def _decoded(vae: _Decoder, z: Tensor) -> Tensor:
+    was = vae.training
+    logits = vae.eval().decode(z)
+    vae.train(was)
+    return logits.sigmoid()
+
+
+@generation.wrong(
+    "You decode in training mode: batch normalization then uses the mean and variance of your new "
+    "codes, and every image depends on the others. Call vae.eval() first."
+)
+def in_training_mode(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    return vae.decode(torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
+
+
+@generation.wrong(
+    "Your codes are uniform on [0, 1): torch.rand. The prior is N(0, I): torch.randn."
+)
+def uniform_codes(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    return _decoded(vae, torch.rand(count, vae.latent_dim, generator=generator))
+
+
+@generation.wrong("Your codes are uniform on [-1, 1]. The prior is N(0, I): torch.randn.")
+def uniform_both_sides(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    return _decoded(vae, 2 * torch.rand(count, vae.latent_dim, generator=generator) - 1)
+
+
+@generation.wrong("All your codes are 0: that gives the same image again and again.")
+def zero_codes(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    return _decoded(vae, torch.zeros(count, vae.latent_dim))
+
+
+@generation.wrong("One code serves all your images: draw (count, vae.latent_dim) numbers.")
+def one_code(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    code = torch.randn(1, vae.latent_dim, generator=generator)
+    return _decoded(vae, code.repeat(count, 1))
+
+
+@generation.wrong("You return the logits. The mean of p(x|z) is their sigmoid.")
+def logits_returned(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    return torch.logit(_generate(vae, count, generator))
+
+
+@generation.wrong("You apply the sigmoid twice: once turns logits into means.")
+def twice_sigmoid(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    return _generate(vae, count, generator).sigmoid()
+
+
+@generation.wrong(
+    "You cut the pixels at 1/2 into black and white. The mean of p(x|z) is the sigmoid itself."
+)
+def thresholded(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    return (_generate(vae, count, generator) > 0.5).float()
+
+
+@generation.wrong(
+    "You clamp the logits to [0, 1]. They are no probabilities yet: the sigmoid makes them so."
+)
+def clamped_logits(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    return torch.logit(_generate(vae, count, generator)).clamp(0, 1)
+
+
+@generation.wrong(
+    "`generator` is ignored: your codes come from torch's global random numbers. "
+    "Pass it on: torch.randn(..., generator=generator)."
+)
+def global_numbers(vae: _Decoder, count: int, generator: Generator) -> Tensor:
+    return _decoded(vae, torch.randn(count, vae.latent_dim))
+
+
+# --- Questions answered in prose ----------------------------------------------------------------
+
+reduction = FreeText(
+    "vae.reduction",
+    "A report gives a test loss of 4,248,709 for its faces of 218x178 pixels, 'per batch of 64, "
+    "summed'. A friend reports 0.57 for the same model. What might both have measured, and what "
+    "must you know before you compare either with a third number?",
+    "One point: 4,248,709 / 64 = 66,386 nats an image, and / (3 * 218 * 178) = 0.570 nats a "
+    "pixel-channel; the friend averages over pixels. One point: the target (grey or binary, and "
+    "its entropy floor), beta, and whether the KL is in the number and reduced in the same way.",
+    2,
+)
+blur = FreeText(
+    "vae.blur",
+    "You double the size of the decoder and train twice as long, with L = 3. Will the "
+    "reconstructions become sharp? Explain by what the best decoder for a given code is.",
+    "One point: no, not beyond a point. One point: the best decoder answers with the mean of all "
+    "images that share the code, and three numbers with noise cannot tell apart more than a few "
+    "hundred or thousand groups (their KL in nats bounds it); what differs within a group is "
+    "averaged.",
+    2,
+)
+prior = FreeText(
+    "vae.prior",
+    "With L = 100 the reconstructions are better than with L = 3, and yet new faces drawn from "
+    "the prior may look worse. How can that be?",
+    "One point: a reconstruction decodes a code from q(z|x), a new face one from p(z); the "
+    "decoder was trained on the former only. One point: in 100 dimensions the codes of the data "
+    "(the aggregated posterior) can leave most of the prior empty although each KL is moderate; a "
+    "short training makes it worse. Also accepted: dimensions used by few images combine at "
+    "random.",
+    2,
+)

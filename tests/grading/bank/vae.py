@@ -12,6 +12,224 @@ from torch.distributions.kl import kl_divergence as kl_of
 
 from coursekit.grading.bank import right, wrong
 
+# --- vae.mix ------------------------------------------------------------------------------------
+
+
+@right("vae.mix")
+def four_axes(x1, x2, alpha):
+    a = alpha[:, None, None, None]
+    return a * x1 + (1 - a) * x2
+
+
+@right("vae.mix")
+def one_by_one(x1, x2, alpha):
+    return torch.stack([float(a) * x1 + (1 - float(a)) * x2 for a in alpha])
+
+
+@right("vae.mix")
+def with_torch_lerp(x1, x2, alpha):
+    return torch.lerp(x2[None], x1[None], alpha.view(-1, 1, 1, 1))
+
+
+@right("vae.mix")
+def by_matrix_product(x1, x2, alpha):
+    weights = torch.stack([alpha, 1 - alpha], dim=1)
+    return (weights @ torch.stack([x1.flatten(), x2.flatten()])).view(-1, *x1.shape)
+
+
+@right("vae.mix")
+def mix_in_double(x1, x2, alpha):
+    x1, x2, a = x1.double(), x2.double(), alpha.double().reshape(-1, 1, 1, 1)
+    return x2 + a * (x1 - x2)
+
+
+@right("vae.mix")
+def with_tensordot(x1, x2, alpha):
+    return torch.tensordot(torch.stack([alpha, 1 - alpha]).T, torch.stack([x1, x2]), dims=1)
+
+
+@wrong("vae.mix", says="runs the other way")
+def from_first_to_second(x1, x2, alpha):
+    return torch.lerp(x1[None], x2[None], alpha[:, None, None, None])
+
+
+@wrong("vae.mix", says="must add up to 1")
+def adds_the_second(x1, x2, alpha):
+    return x2 + alpha.view(-1, 1, 1, 1) * x1
+
+
+@wrong("vae.mix", says="weight both images by alpha")
+def alpha_twice(x1, x2, alpha):
+    a = alpha.view(-1, 1, 1, 1)
+    return a * x1 + a * x2
+
+
+@wrong("vae.mix", says="plain average")
+def half_of_each(x1, x2, alpha):
+    return ((x1 + x2) / 2).repeat(len(alpha), 1, 1, 1)
+
+
+@wrong("vae.mix", says="ignore the values of alpha")
+def evenly_spaced(x1, x2, alpha):
+    a = torch.linspace(0, 1, len(alpha))[:, None, None, None]
+    return a * x1 + (1 - a) * x2
+
+
+@wrong("vae.mix", says="what you must add is alpha * (x1 - x2)")
+def wrong_difference(x1, x2, alpha):
+    return x2 + alpha[:, None, None, None] * (x2 - x1)
+
+
+@wrong("vae.mix", says="choose one of the two images")
+def switch(x1, x2, alpha):
+    return torch.where(alpha[:, None, None, None] > 0.5, x1, x2)
+
+
+@wrong("vae.mix", says="weights are on the last axis")
+def axes_at_the_front(x1, x2, alpha):
+    return x1[..., None] * alpha + x2[..., None] * (1 - alpha)
+
+
+@wrong("vae.mix", says="expected")
+def clamps_the_pixels(x1, x2, alpha):
+    a = alpha[:, None, None, None]
+    return (a * x1 + (1 - a) * x2).clamp(0, 1)
+
+
+@wrong("vae.mix", says="expected")
+def clamps_the_weights(x1, x2, alpha):
+    a = alpha.clamp(0, 1)[:, None, None, None]
+    return a * x1 + (1 - a) * x2
+
+
+@wrong("vae.mix", says="raises RuntimeError")
+def no_new_axes(x1, x2, alpha):
+    return alpha * x1 + (1 - alpha) * x2
+
+
+@wrong("vae.mix", says="has shape")
+def first_weight_only(x1, x2, alpha):
+    return alpha[0] * x1 + (1 - alpha[0]) * x2
+
+
+@wrong("vae.mix", says="as `x += 1` does")
+def mixes_in_place(x1, x2, alpha):
+    a = alpha[:, None, None, None]
+    result = a * x1 + (1 - a) * x2
+    x1 -= x2
+    return result
+
+
+# --- vae.padding --------------------------------------------------------------------------------
+
+
+@right("vae.padding")
+def by_parity(size):
+    if size % 2:
+        return 2, 1
+    return 1, 0
+
+
+@right("vae.padding")
+def arithmetic(size):
+    odd = size & 1
+    return (1 + odd, odd)
+
+
+@right("vae.padding")
+def from_the_formula(size):
+    n = math.ceil(size / 2)
+    too_many = 2 * n + 2 - size
+    padding = (too_many + 1) // 2
+    return padding, 2 * padding - too_many
+
+
+@right("vae.padding")
+def by_search(size):
+    n = -(-size // 2)
+    for padding in range(3):
+        for output_padding in range(2):
+            if 2 * n + 2 - 2 * padding + output_padding == size:
+                return [padding, output_padding]
+
+
+@right("vae.padding")
+def asks_the_layer(size):
+    half = nn.Conv1d(1, 1, 3, stride=2, padding=1)(torch.zeros(1, 1, size)).shape[-1]
+    for p, o in ((1, 0), (1, 1), (2, 1)):
+        layer = nn.ConvTranspose1d(1, 1, 4, stride=2, padding=p, output_padding=o)
+        if layer(torch.zeros(1, 1, half)).shape[-1] == size:
+            return p, o
+
+
+@right("vae.padding")
+def from_a_table(size):
+    return {0: (1, 0), 1: (2, 1)}[size % 2]
+
+
+@wrong("vae.padding", says="an odd size is 2n - 1")
+def doubles(size):
+    return 1, 0
+
+
+@wrong("vae.padding", says="right for odd sizes only")
+def for_odd_sizes(size):
+    return 2, 1
+
+
+@wrong("vae.padding", says="turned round")
+def even_and_odd_swapped(size):
+    return (1, 0) if size % 2 else (2, 1)
+
+
+@wrong("vae.padding", says="parity of the halved size")
+def looks_at_the_half(size):
+    n = math.ceil(size / 2)
+    return 1 + n % 2, n % 2
+
+
+@wrong("vae.padding", says="larger still")
+def output_padding_for_odd(size):
+    return 1, int(size % 2 == 1)
+
+
+@wrong("vae.padding", says="two pixels away")
+def padding_alone(size):
+    return (2, 0) if size % 2 else (1, 0)
+
+
+@wrong("vae.padding", says="wrong order")
+def order_swapped(size):
+    odd = size % 2
+    return odd, 1 + odd
+
+
+@wrong("vae.padding", says="kernel of 3")
+def recipe_for_kernel_three(size):
+    return 1, 1
+
+
+@wrong("vae.padding", says="not floats")
+def as_floats(size):
+    odd = 2 * (math.ceil(size / 2) - size / 2)
+    return 1 + odd, odd
+
+
+@wrong("vae.padding", says="no choice")
+def negative_output_padding(size):
+    return 1, -(size % 2)
+
+
+@wrong("vae.padding", says="expected two ints, (padding")
+def one_number(size):
+    return 1 + size % 2
+
+
+@wrong("vae.padding", says="try sizes 1, 2 and 3")
+def not_for_the_smallest(size):
+    return (2, 1) if size % 2 and size > 1 else (1, 0)
+
+
 # --- vae.kl -------------------------------------------------------------------------------------
 
 
@@ -579,3 +797,435 @@ def binarizes_its_input(x, logits, mu, logvar, beta=1.0):
     reconstruction, kl = _right_parts(x, logits, mu, logvar)
     x -= 0.5
     return reconstruction + beta * kl, reconstruction, kl
+
+
+# --- vae.entropy_floor --------------------------------------------------------------------------
+
+
+@right("vae.entropy_floor")
+def with_entr(x):
+    return (torch.special.entr(x) + torch.special.entr(1 - x)).flatten(1).sum(1)
+
+
+@right("vae.entropy_floor")
+def its_own_cross_entropy(x):
+    return F.binary_cross_entropy(x, x, reduction="none").sum(dim=(1, 2, 3))
+
+
+@right("vae.entropy_floor")
+def with_where(x):
+    x = x.double()
+    inside = (x > 0) & (x < 1)
+    p = torch.where(inside, x, torch.full_like(x, 0.5))
+    entropy = -p * p.log() - (1 - p) * (1 - p).log()
+    return torch.where(inside, entropy, torch.zeros_like(x)).reshape(len(x), -1).sum(-1)
+
+
+@right("vae.entropy_floor")
+def with_bernoulli(x):
+    return Independent(Bernoulli(probs=x.double()), 3).entropy()
+
+
+@right("vae.entropy_floor")
+def image_after_image(x):
+    return torch.stack(
+        [-(torch.xlogy(i, i) + torch.xlogy(1 - i, 1 - i)).sum() for i in x.unbind(0)]
+    )
+
+
+@right("vae.entropy_floor")
+def by_numpy(x):
+    p = np.stack([x.numpy(), 1 - x.numpy()]).astype(np.float64)
+    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
+    return torch.from_numpy(-(p * logs).sum(axis=(0, 2, 3, 4)))
+
+
+@wrong("vae.entropy_floor", says="half with 1 - x is missing")
+def one_term(x):
+    return torch.special.entr(x).sum(dim=(1, 2, 3))
+
+
+def _entropy(x):
+    return torch.special.entr(x) + torch.special.entr(1 - x)
+
+
+@wrong("vae.entropy_floor", says="averaged over the pixels")
+def mean_entropy(x):
+    return F.binary_cross_entropy(x, x, reduction="none").flatten(1).mean(1)
+
+
+@wrong("vae.entropy_floor", says="summed over the images")
+def sum_of_all(x):
+    return F.binary_cross_entropy(x, x, reduction="sum")
+
+
+@wrong("vae.entropy_floor", says="averaged over the images")
+def mean_over_images(x):
+    return F.binary_cross_entropy(x, x, reduction="sum") / len(x)
+
+
+@wrong("vae.entropy_floor", says="averaged over everything")
+def default_reduction(x):
+    return F.binary_cross_entropy(x, x)
+
+
+@wrong("vae.entropy_floor", says="in bits")
+def base_two(x):
+    return -(x * torch.log2(x) + (1 - x) * torch.log2(1 - x)).flatten(1).sum(1)
+
+
+@wrong("vae.entropy_floor", says="sign is turned round")
+def no_minus(x):
+    return (torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).flatten(1).sum(1)
+
+
+@wrong("vae.entropy_floor", says="for each channel")
+def channels_apart(x):
+    return _entropy(x).flatten(2).sum(2)
+
+
+@wrong("vae.entropy_floor", says="for each pixel")
+def pixels_apart(x):
+    return F.binary_cross_entropy(x, x, reduction="none")
+
+
+@wrong("vae.entropy_floor", says="variance")
+def bernoulli_variance(x):
+    return Bernoulli(x).variance.sum(dim=(1, 2, 3))
+
+
+@wrong("vae.entropy_floor", says="crossed the terms")
+def crossed_logarithms(x):
+    return -(x * torch.log1p(-x) + (1 - x) * torch.log(x)).flatten(1).sum(1)
+
+
+@wrong("vae.entropy_floor", says="takes logits")
+def probabilities_as_logits(x):
+    return F.binary_cross_entropy_with_logits(x, x, reduction="none").sum(dim=(1, 2, 3))
+
+
+@wrong("vae.entropy_floor", says="0 * log(0) is nan")
+def nan_at_black(x):
+    return -(x * x.log() + (1 - x) * (1 - x).log()).flatten(1).sum(1)
+
+
+@wrong("vae.entropy_floor", says="pixels of exactly 0 and 1")
+def coarse_clamp(x):
+    return _entropy(x.clamp(0.01, 0.99)).flatten(1).sum(1)
+
+
+# --- vae.epoch_mean -----------------------------------------------------------------------------
+
+
+@right("vae.epoch_mean")
+def weighted(losses, sizes):
+    return sum(loss * size for loss, size in zip(losses, sizes)) / sum(sizes)
+
+
+@right("vae.epoch_mean")
+def in_a_loop(losses, sizes):
+    total, count = 0.0, 0
+    for i in range(len(losses)):
+        total += losses[i] * sizes[i]
+        count += sizes[i]
+    return total / count
+
+
+@right("vae.epoch_mean")
+def with_tensors(losses, sizes):
+    losses, sizes = torch.tensor(losses), torch.tensor(sizes)
+    return (losses * sizes).sum() / sizes.sum()
+
+
+@right("vae.epoch_mean")
+def by_weights(losses, sizes):
+    weights = torch.tensor(sizes).double() / sum(sizes)
+    return weights @ torch.tensor(losses, dtype=torch.float64)
+
+
+@right("vae.epoch_mean")
+def every_image(losses, sizes):
+    images = [loss for loss, size in zip(losses, sizes) for _ in range(size)]
+    return sum(images) / len(images)
+
+
+@right("vae.epoch_mean")
+def numpy_average(losses, sizes):
+    return np.average(losses, weights=sizes)
+
+
+@right("vae.epoch_mean")
+def running_mean(losses, sizes):
+    mean, seen = 0.0, 0
+    for loss, size in zip(losses, sizes):
+        seen += size
+        mean += (loss - mean) * size / seen
+    return mean
+
+
+@wrong("vae.epoch_mean", says="mean of the batches' means")
+def mean_over_batches(losses, sizes):
+    return sum(losses) / len(losses)
+
+
+@wrong("vae.epoch_mean", says="by the batch size")
+def divided_by_batch_size(losses, sizes):
+    total = 0
+    for loss in losses:
+        total = total + loss
+    return total / max(sizes)
+
+
+@wrong("vae.epoch_mean", says="add up the batches' means")
+def added_up(losses, sizes):
+    return torch.tensor(losses).sum()
+
+
+@wrong("vae.epoch_mean", says="all images together")
+def sum_over_images(losses, sizes):
+    return np.dot(losses, sizes)
+
+
+@wrong("vae.epoch_mean", says="multiply each batch's mean by its size")
+def means_by_images(losses, sizes):
+    return sum(losses) / sum(sizes)
+
+
+@wrong("vae.epoch_mean", says="not of batches")
+def images_by_batches(losses, sizes):
+    return (torch.tensor(losses) * torch.tensor(sizes)).mean()
+
+
+@wrong("vae.epoch_mean", says="last, smaller batch is missing")
+def without_the_last(losses, sizes):
+    full = [loss for loss, size in zip(losses, sizes) if size == max(sizes)]
+    return sum(full) / len(full)
+
+
+@wrong("vae.epoch_mean", says="left by `break`")
+def breaks_out(losses, sizes):
+    for loss, size in zip(losses, sizes):
+        total, count = loss * size, size
+        break
+    return total / count
+
+
+@wrong("vae.epoch_mean", says="left by `break`")
+def returns_in_the_loop(losses, sizes):
+    total = 0
+    for loss in losses:
+        total += loss
+        return total
+
+
+@wrong("vae.epoch_mean", says="last batch alone")
+def what_is_left_after_the_loop(losses, sizes):
+    for loss in losses:
+        current = loss
+    return current
+
+
+@wrong("vae.epoch_mean", says="every batch as full")
+def all_of_one_size(losses, sizes):
+    return np.dot(losses, sizes) / (len(sizes) * sizes[0])
+
+
+@wrong("vae.epoch_mean", says="expected")
+def median(losses, sizes):
+    return float(np.median(losses))
+
+
+@wrong("vae.epoch_mean", says="raises TypeError")
+def tensors_expected(losses, sizes):
+    return (losses * sizes).sum() / sizes.sum()
+
+
+# --- vae.generate -------------------------------------------------------------------------------
+
+
+@right("vae.generate")
+def remembers_the_mode(vae, count, generator):
+    was = vae.training
+    vae.eval()
+    with torch.no_grad():
+        images = vae.decode(torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
+    vae.train(was)
+    return images
+
+
+@right("vae.generate")
+def with_finally(vae, count, generator):
+    mode = vae.training
+    try:
+        vae.train(False)
+        z = torch.randn((count, vae.latent_dim), generator=generator)
+        with torch.no_grad():
+            return torch.sigmoid(vae.decode(z))
+    finally:
+        vae.train(mode)
+
+
+@right("vae.generate")
+def one_image_at_a_time(vae, count, generator):
+    mode = vae.training
+    vae.eval()
+    images = []
+    with torch.inference_mode():
+        for _ in range(count):
+            z = torch.randn(1, vae.latent_dim, generator=generator)
+            images.append(1 / (1 + torch.exp(-vae.decode(z))))
+    vae.train(mode)
+    return torch.cat(images).clone()
+
+
+@right("vae.generate")
+def only_if_training(vae, count, generator):
+    z = torch.empty(count, vae.latent_dim).normal_(generator=generator)
+    training = vae.training
+    if training:
+        vae = vae.eval()
+    x = vae.decode(z).detach().sigmoid()
+    if training:
+        vae.train()
+    return x
+
+
+@right("vae.generate")
+def mean_of_the_likelihood(vae, count, generator):
+    z = torch.normal(torch.zeros(count, vae.latent_dim), 1.0, generator=generator)
+    before = vae.training
+    with torch.no_grad():
+        mean = vae.eval().likelihood(z).mean
+    vae.train(before)
+    return mean
+
+
+@right("vae.generate")
+def from_a_copy(vae, count, generator):
+    import copy
+
+    twin = copy.deepcopy(vae)
+    twin.train(False)
+    for p in twin.parameters():
+        p.requires_grad_(False)
+    z = torch.randn(vae.latent_dim, count, generator=generator).T
+    return twin.decode(z).double().sigmoid()
+
+
+@wrong("vae.generate", says="decode in training mode")
+def never_eval(vae, count, generator):
+    with torch.no_grad():
+        z = torch.randn(count, vae.latent_dim, generator=generator)
+        return vae.decode(z).sigmoid()
+
+
+@wrong("vae.generate", says="uniform on [0, 1)")
+def rand_codes(vae, count, generator):
+    was = vae.training
+    vae.eval()
+    with torch.no_grad():
+        x = vae.decode(torch.rand(count, vae.latent_dim, generator=generator)).sigmoid()
+    vae.train(was)
+    return x
+
+
+def _in_eval(vae, z):
+    was = vae.training
+    vae.eval()
+    with torch.no_grad():
+        x = vae.decode(z)
+    vae.train(was)
+    return x
+
+
+@wrong("vae.generate", says="uniform on [-1, 1]")
+def uniform_codes(vae, count, generator):
+    z = torch.rand(count, vae.latent_dim, generator=generator) * 2 - 1
+    return _in_eval(vae, z).sigmoid()
+
+
+@wrong("vae.generate", says="all your codes are 0")
+def mean_code(vae, count, generator):
+    return _in_eval(vae, torch.zeros(count, vae.latent_dim)).sigmoid()
+
+
+@wrong("vae.generate", says="one code serves all")
+def same_code(vae, count, generator):
+    z = torch.randn(1, vae.latent_dim, generator=generator).expand(count, -1)
+    return _in_eval(vae, z).sigmoid()
+
+
+@wrong("vae.generate", says="you return the logits")
+def no_sigmoid(vae, count, generator):
+    return _in_eval(vae, torch.randn(count, vae.latent_dim, generator=generator))
+
+
+@wrong("vae.generate", says="sigmoid twice")
+def double_sigmoid(vae, count, generator):
+    x = _in_eval(vae, torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
+    return x.sigmoid()
+
+
+@wrong("vae.generate", says="black and white")
+def rounds(vae, count, generator):
+    x = _in_eval(vae, torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
+    return x.round()
+
+
+@wrong("vae.generate", says="clamp the logits")
+def cuts_the_logits(vae, count, generator):
+    return _in_eval(vae, torch.randn(count, vae.latent_dim, generator=generator)).clamp(0, 1)
+
+
+@wrong("vae.generate", says="`generator` is ignored")
+def from_the_global_numbers(vae, count, generator):
+    return _in_eval(vae, torch.randn(count, vae.latent_dim)).sigmoid()
+
+
+@wrong("vae.generate", says="generator")
+def asks_the_prior(vae, count, generator):
+    return _in_eval(vae, vae.prior.sample((count,))).sigmoid()
+
+
+@wrong("vae.generate", says="is a seed set")
+def seeds_inside(vae, count, generator):
+    generator.manual_seed(0)
+    z = torch.randn(count, vae.latent_dim, generator=generator)
+    return _in_eval(vae, z).sigmoid()
+
+
+@wrong("vae.generate", says="not N(0, 1)")
+def cold_codes(vae, count, generator):
+    z = 0.7 * torch.randn(count, vae.latent_dim, generator=generator)
+    return _in_eval(vae, z).sigmoid()
+
+
+@wrong("vae.generate", says="not N(0, 1)")
+def variance_for_scale(vae, count, generator):
+    z = 2 + torch.randn(count, vae.latent_dim, generator=generator)
+    return _in_eval(vae, z).sigmoid()
+
+
+@wrong("vae.generate", says="you left it in eval mode")
+def stays_in_eval(vae, count, generator):
+    vae.eval()
+    with torch.no_grad():
+        return vae.decode(torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
+
+
+@wrong("vae.generate", says="you left it in training mode")
+def always_back_to_training(vae, count, generator):
+    vae.eval()
+    with torch.no_grad():
+        x = vae.decode(torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
+    vae.train()
+    return x
+
+
+@wrong("vae.generate", says="carry a graph")
+def with_gradients(vae, count, generator):
+    was = vae.training
+    vae.eval()
+    x = vae.decode(torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
+    vae.train(was)
+    return x
