@@ -1,8 +1,10 @@
 """`check` and `hint`, as a student meets them: in a plain script and in a notebook."""
 
+import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -14,6 +16,8 @@ from coursekit import check, hint, objectives
 from coursekit.exercises import Exercise, Failed, chapter, chapters, exercise, standard_normal
 from coursekit.grading import checks
 from coursekit.grading.testing import PUBLIC, behavior, guarded, recognize, run_test
+
+SOLUTIONS = Path(__file__).parents[2] / "solutions"
 
 
 @pytest.mark.parametrize("id", ["vae.kl", "vae.reparameterize", "vae.elbo"])
@@ -129,6 +133,19 @@ def test_every_exercise_is_complete(name):
         assert len(set(names)) == len(names)
     assert len({each.id for each in found}) == len(found)
     assert len({each.function for each in found}) == len(found)
+
+
+@pytest.mark.parametrize("name", chapters())
+def test_hints_end_at_a_heading_that_exists(name):
+    """Where the last hint sends a student, there is something to read."""
+    (path,) = SOLUTIONS.glob(f"[0-9][0-9]_{name}.ipynb")
+    cells = nbformat.read(path, as_version=4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    for each in chapter(name)[0]:
+        number, heading = re.fullmatch(r"chapter (\d+), '(.+)'", each.see).groups()
+        assert int(number) == int(path.name[:2]), each.id
+        assert heading in headings, f"{each.id}: {heading!r} is not in {path.name}"
 
 
 @pytest.mark.parametrize("name", chapters())
