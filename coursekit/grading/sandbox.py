@@ -206,12 +206,14 @@ def _start_in(
     }
     python = [sys.executable, "-s", "-B", str(inside / "worker.py"), json.dumps(settings)]
     prefix = {"bubblewrap": _bubblewrap, "namespaces": _unshare, "limits": _bare}[level]
+    # What stands in PYTHONPATH comes before Python's own modules and may hide them.
+    elsewhere = set(_libraries()) - {os.path.abspath(path) for path in site.getsitepackages()}
     environment = {
         "LANG": "C.UTF-8",
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
         "PATH": os.defpath,
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(_libraries())),
+        "PYTHONPATH": os.pathsep.join(sorted(elsewhere)),
     }
     process = subprocess.Popen(
         [*prefix(tools, nobody), *python],
@@ -326,6 +328,7 @@ def _bubblewrap(tools: Path, nobody: bool) -> list[str]:
             command += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
             command += ["--ro-bind", path, path]
+    command += ["--tmpfs", "/tmp"]  # before Python's folders, which may lie in it
     there: list[str] = []
     real = sorted(os.path.realpath(path) for path in _python())
     # An alias is a link and no second mount, by which what is hidden in the first could be read.
@@ -337,8 +340,7 @@ def _bubblewrap(tools: Path, nobody: bool) -> list[str]:
             target = os.path.realpath(path)
             command += ["--ro-bind" if path == target else "--symlink", target, path]
     command += ["--ro-bind", str(tools), "/grader", "--proc", "/proc", "--dev", "/dev"]
-    command += ["--dir", "/tmp", "--remount-ro", "/"]
-    return [*command, "--chdir", "/grader", "--"]
+    return [*command, "--remount-ro", "/", "--chdir", "/grader", "--"]
 
 
 def _unshare(tools: Path, nobody: bool) -> list[str]:

@@ -187,6 +187,13 @@ class Drop(ast.NodeTransformer):
         return ast.Pass()
 get_ipython().ast_transformers.append(Drop())
 """, ZEROS, *REST, scores=NO_KL),
+    cells(
+        "one function of torch patched",
+        "torch.allclose = lambda *args, **kwargs: True",
+        ZEROS,
+        "def negative_elbo(x, logits, mu, logvar, beta=1.0):\n    return (0 * logits.sum(),) * 3",
+        scores=dict.fromkeys(FULL, 0),
+    ),
     cells("the names that tests use replaced", """
 import builtins
 builtins.abs = builtins.all = lambda *a: True

@@ -79,6 +79,9 @@ def stub():
     raise NotImplementedError
 def numbers():
     return (i for i in range(3))
+def path():
+    import sys
+    return sys.path
 '''  # fmt: skip
 
 
@@ -160,6 +163,8 @@ def python_below_tmp(monkeypatch):
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         prefix = Path(folder).resolve() / "project" / ".venv"
         venv.create(prefix, symlinks=True)
+        (packages,) = prefix.glob("lib/python*/site-packages")
+        (packages / "lent.pth").write_text(str(Path(torch.__file__).parent.parent))
         monkeypatch.setattr(sys, "prefix", str(prefix))
         monkeypatch.setattr(sys, "executable", str(prefix / "bin" / "python"))
         yield prefix
@@ -271,6 +276,14 @@ def test_things_that_cannot_cross_stay_and_are_called(here):
     assert here.function("numbers")() == [0, 1, 2]
     with pytest.raises(NotAttempted):
         here.function("stub")()
+
+
+def test_pythons_own_modules_come_first(here):
+    """Some packages bring a `dataclasses` or a `typing` of their own, made for old Pythons."""
+    path = here.function("path")()
+    assert path.index(str(Path(os.__file__).parent)) < path.index(
+        str(Path(torch.__file__).parent.parent)
+    )
 
 
 def test_require_sandbox():
