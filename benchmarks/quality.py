@@ -226,7 +226,7 @@ def grey_levels_error(model: AutoDecoder, images: ImageSet) -> float:
 
 
 def autodecoders(args: argparse.Namespace) -> None:
-    size, epochs = args.size or 60_000, args.epochs or 30
+    size, epochs = args.size or 5_000, args.epochs or 20
     train = data.load("fashion_mnist", size=size)
     test = data.load("fashion_mnist", "test", size=args.test_size)
     figures, spent, trained_on = [], {}, {}
@@ -237,24 +237,27 @@ def autodecoders(args: argparse.Namespace) -> None:
         else:
             model = VariationalAutoDecoder(len(train), family=name.split()[1])
             loss = recipes.variational_autodecoder_loss
-        settings = {"batch_size": 64, "seed": args.seed, "device": "cpu"}
+        settings = {"batch_size": 16, "seed": args.seed, "device": "cpu"}
+        steps, test_steps = (
+            passes * math.ceil(len(images) / 16)
+            for passes, images in ((epochs, train), (args.test_epochs, test))
+        )
         with cpu_seconds(spent, name):
             training.fit_latents(
                 model,
                 train,
                 loss,
                 epochs=epochs,
-                lr=warm_then_cosine(args.lr, epochs * math.ceil(size / 64)),
-                latent_lr=0.01,
+                lr=warm_then_cosine(args.lr, steps),
+                latent_lr=warm_then_cosine(args.latent_lr, steps),
                 **settings,
             )
-            steps = args.test_epochs * math.ceil(len(test) / 64)
             found, _ = training.infer_latents(
                 model,
                 test,
                 loss,
                 epochs=args.test_epochs,
-                lr=warm_then_cosine(0.1, steps),
+                lr=warm_then_cosine(args.latent_lr, test_steps),
                 **settings,
             )
         trained_on[name] = round(grey_levels_error(model, train), 4)
@@ -461,9 +464,10 @@ def main() -> None:
             command.add_argument("--width", type=int, default=32, help="channels of the network")
             command.add_argument("--steps", type=int, help="instead of --cpu-seconds")
         if function is autodecoders:
-            command.add_argument("--test-size", type=int, default=10_000)
+            command.add_argument("--test-size", type=int, default=1_000)
             command.add_argument("--test-epochs", type=int, default=50)
-            command.add_argument("--lr", type=float, default=0.01)
+            command.add_argument("--lr", type=float, default=0.003)
+            command.add_argument("--latent-lr", type=float, default=0.3)
             command.add_argument("--only", nargs="+", choices=PUBLISHED)
         if function is ladder:
             command.add_argument("--only", type=int, nargs="+", default=[1, 2, 3, 4, 5])
