@@ -20,6 +20,13 @@ QUALITY = {
     "beta-vae": "Beta-VAE on shapes",
 }
 SPEED = ("speed-mlp", "speed-conv", "speed-rgb")
+GRADING = {
+    "CPU seconds a submission, marginal, one core": "CPU seconds a submission, marginal",
+    "undeserved points over the hostile set": "undeserved points",
+    "hostile submissions without a row": "submissions without a row",
+    "MB installed on top of torch": "MB on top of torch",
+    "packages installed on top of torch": "packages on top of torch",
+}
 
 
 def main() -> None:
@@ -33,6 +40,8 @@ def main() -> None:
     print(f"\n{speed(measured)}")
     for result in measured:
         print(f"\n{result['figures']['model']}: {origin(result)}")
+    if (result := read("grading-compare")) is not None:
+        print(f"\n## Grading: beside two other graders\n\n{grading(result)}\n\n{origin(result)}")
 
 
 def read(name: str) -> dict[str, Any] | None:
@@ -56,6 +65,18 @@ def speed(results: list[dict[str, Any]]) -> str:
         ratios = [result["figures"]["times_the_limit"].get(contender) for result in results]
         rows.append((contender, *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios)))
     return record.table(rows)
+
+
+def grading(result: dict[str, Any]) -> str:
+    """The graders side by side, over three exercises and the hostile submissions of the tests."""
+    graders, deserved = result["figures"]["graders"], result["figures"]["hostile"]
+    rows = [("", *(f"{name} {figures['version']}" for name, figures in graders.items()))]
+    for what, key in GRADING.items():
+        rows.append((what, *(f"{figures[key]:g}" for figures in graders.values())))
+    return (
+        f"{record.table(rows)}\n\nThe hostile set: {len(deserved)} submissions that hang, crash, "
+        f"cheat or are broken. They deserve {sum(deserved.values()):g} points together."
+    )
 
 
 def origin(result: dict[str, Any]) -> str:
