@@ -1,6 +1,6 @@
-"""The tables of results/README.md, which the book shows, from the JSON beside it.
+"""The tables that the book shows, from the JSON in results.
 
-    python benchmarks/tables.py > benchmarks/results/README.md
+    python benchmarks/tables.py > book/_tables.md
 
 A test compares the two, so a figure in the book is a figure that a benchmark wrote.
 """
