@@ -50,12 +50,14 @@ def read(name: str) -> dict[str, Any] | None:
 
 
 def quality(figures: list[dict[str, Any]]) -> str:
+    """A row a figure; the reference and its source only where there is one."""
     rows = [("figure", "ours", "reference", "source of the reference")]
     for row in figures:
-        spread = f" ± {row['spread']:.3g}" if row["spread"] else ""
+        spread = f" ± {row['spread']:.2g}" if row["spread"] else ""
         reference = "" if row["reference"] is None else f"{row['reference']:g}"
-        rows.append((row["what"], f"{row['ours']:.5g}{spread}", reference, row["source"]))
-    return record.table(rows)
+        rows.append((row["what"], f"{row['ours']:.4g}{spread}", reference, row["source"]))
+    columns = 4 if any(row[2] for row in rows[1:]) else 2
+    return record.table([row[:columns] for row in rows])
 
 
 def speed(results: list[dict[str, Any]]) -> str:
