@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -71,19 +72,24 @@ def load_bank(path: Path) -> list[Variant]:
 
 def as_notebook(variant: Variant, exercise: Exercise) -> bytes:
     """The variant as a student would hand it in: what it needs of its module, and the function."""
-    tree = ast.parse(Path(inspect.getfile(variant.thing)).read_text())
-    body = []
-    for node in tree.body:
+    parts = _parts(Path(inspect.getfile(variant.thing)))
+    cells = [text for name, text in parts if name in ("", variant.name)]
+    made = "()" if inspect.isclass(variant.thing) else ""
+    return notebook([*cells, f"{exercise.function} = {variant.name}{made}"])
+
+
+@cache
+def _parts(path: Path) -> list[tuple[str, str]]:
+    """A bank's top-level statements, with the name of the variant that each defines, or ""."""
+    parts = []
+    for node in ast.parse(path.read_text()).body:
+        name = ""
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.decorator_list:
-            if node.name != variant.name:
-                continue
-            node.decorator_list = []
+            name, node.decorator_list = node.name, []
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("coursekit.grading"):
             continue
-        body.append(node)
-    made = "()" if inspect.isclass(variant.thing) else ""
-    cells = [ast.unparse(node) for node in body]
-    return notebook([*cells, f"{exercise.function} = {variant.name}{made}"])
+        parts.append((name, ast.unparse(node)))
+    return parts
 
 
 def notebook(cells: list[str]) -> bytes:

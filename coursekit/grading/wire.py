@@ -14,6 +14,7 @@ import textwrap
 import time
 import types
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -147,8 +148,12 @@ def _bytes(value: Tensor) -> bytes:
     return data
 
 
+@cache
 def _source(thing: Any) -> Message:
-    """The text of a top-level function or class: the worker has no other way to it."""
+    """The text of a top-level function or class: the worker has no other way to it.
+
+    Kept, because Python reads all of a module to find a class in it.
+    """
     if "<" in thing.__qualname__ or getattr(thing, "__closure__", None):
         raise TypeError(
             f"{thing.__qualname__} cannot be handed to an answer: define it with `def` or `class` "
@@ -159,7 +164,7 @@ def _source(thing: Any) -> Message:
 
 def _module(module: nn.Module, blobs: list[bytes]) -> Message:
     """A module by its structure: class, plain attributes, tensors, children."""
-    kind = type(module)
+    kind: Any = type(module)
     known = getattr(nn, kind.__name__, None) is kind
     plain = {
         name: value
