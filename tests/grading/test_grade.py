@@ -363,7 +363,14 @@ def test_ctrl_c_and_kill_leave_nothing_behind(tmp_path):
     for i in range(200):
         (given / f"{i:03d}.ipynb").write_bytes(MEAN)
     command = [sys.executable, "-m", "coursekit.cli", "grade", "vae", str(given), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Shells start background jobs, this test among them, with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     results = out / "results.jsonl"
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not (
