@@ -14,6 +14,7 @@ QUALITY = {
     "grey-mnist": "Grey MNIST",
     "binary-mnist-200": "Dynamically binarized MNIST in 200 CPU-seconds",
     "binary-mnist-1800": "Dynamically binarized MNIST in 30 CPU-minutes",
+    "faces": "Convolutional VAE on faces: 3 latents against 100",
     "autodecoders": "Auto-decoders on Fashion-MNIST",
     "ladder": "Five attempts at a sharp VAE",
     "gans": "VAE, GAN and conditional GAN on MNIST",
