@@ -400,7 +400,7 @@ sample = Exercise(
         "The randomness must not depend on mu and sigma: draw it first, then shift and scale it.",
         "eps has the shape of mu. sigma follows from logvar = log sigma^2 by one exp with a "
         "factor in front. torch.randn takes generator=...",
-        "eps = torch.randn(mu.shape, generator=generator); "
+        "eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device); "
         "return mu + torch.exp(0.5 * logvar) * eps",
     ),
     see="chapter 3, 'Exercise 4: a sample that gradients pass through'",
@@ -1327,9 +1327,8 @@ blur = FreeText(
     "You double the size of the decoder and train twice as long, with L = 3. Will the "
     "reconstructions become sharp? Explain by what the best decoder for a given code is.",
     "One point: no, not beyond a point. One point: the best decoder answers with the mean of all "
-    "images that share the code, and three numbers with noise cannot tell apart more than a few "
-    "hundred or thousand groups (their KL in nats bounds it); what differs within a group is "
-    "averaged.",
+    "images that share the code, and three numbers with noise tell apart only as many groups as "
+    "their KL in nats allows; what differs within a group is averaged.",
     2,
 )
 prior = FreeText(
