@@ -22,14 +22,14 @@ best = Exercise(
     "gan_vs_vae.discriminator",
     "optimal_discriminator",
     contract=(
-        "optimal_discriminator(p, q): densities p of the data and q of the generator at N points, "
-        "(N,) each, >= 0. Returns (N,): the best D at each point, the probability that a point "
-        "found there is real. Where both densities are 0, return 1/2."
+        "optimal_discriminator(p_data, p_g): densities of the data and of the generator at N "
+        "points, (N,) each, >= 0. Returns (N,): the best D at each point, the probability that a "
+        "point found there is real. Where both densities are 0, return 1/2."
     ),
     hints=(
-        "At one point, D is a single number. Which one maximizes p log D + q log(1 - D)?",
-        "Set the derivative p / D - q / (1 - D) to 0. Then think of 0 / 0.",
-        "total = p + q; return torch.where(total > 0, p / total, 0.5)",
+        "At one point, D is a single number. Which one maximizes p_data log D + p_g log(1 - D)?",
+        "Set the derivative p_data / D - p_g / (1 - D) to 0. Then think of 0 / 0.",
+        "total = p_data + p_g; return torch.where(total > 0, p_data / total, 0.5)",
     ),
     see="chapter 10, 'Exercise 1: the best discriminator'",
 )
@@ -42,15 +42,15 @@ def _densities(g: Generator) -> tuple[Tensor, Tensor]:
 
 def _with_gaps(g: Generator) -> tuple[Tensor, Tensor]:
     """Points where one density is 0, and points where both are."""
-    p, q = _densities(g)
-    p[:4], q[2:6] = 0.0, 0.0
-    return p, q
+    p_data, p_g = _densities(g)
+    p_data[:4], p_g[2:6] = 0.0, 0.0
+    return p_data, p_g
 
 
 @best.reference
-def _best(p: Tensor, q: Tensor) -> Tensor:
-    total = p + q
-    return torch.where(total > 0, p / total.clamp(min=1e-30), torch.full_like(p, 0.5))
+def _best(p_data: Tensor, p_g: Tensor) -> Tensor:
+    total = p_data + p_g
+    return torch.where(total > 0, p_data / total.clamp(min=1e-30), torch.full_like(p_data, 0.5))
 
 
 best.values("is the share of the data's density", points=2)
@@ -58,55 +58,57 @@ best.gradients("lets the gradient through to both densities")
 best.values(
     "holds where one density or both are 0",
     hidden=True,
-    hint="Try p = [0, 1, 0] and q = [1, 0, 0]: D is 0, 1 and, where neither is found, 1/2.",
+    hint="Try p_data = [0, 1, 0], p_g = [1, 0, 0]: D is 0, 1 and, where neither is found, 1/2.",
     inputs=_with_gaps,
 )
 best.untouched()
 
 
 @best.wrong("This is the probability that the point is *generated*. D is that of being real.")
-def share_of_fakes(p: Tensor, q: Tensor) -> Tensor:
-    return q / (p + q)
+def share_of_fakes(p_data: Tensor, p_g: Tensor) -> Tensor:
+    return p_g / (p_data + p_g)
 
 
-@best.wrong("p / q is the ratio of the densities. It can exceed 1; D is p / (p + q).")
-def ratio(p: Tensor, q: Tensor) -> Tensor:
-    return p / q
+@best.wrong(
+    "p_data / p_g is the ratio of the densities. It can exceed 1; D is p_data / (p_data + p_g)."
+)
+def ratio(p_data: Tensor, p_g: Tensor) -> Tensor:
+    return p_data / p_g
 
 
-@best.wrong("This is the logit of D, log p - log q. D itself is its sigmoid.")
-def logit_of_d(p: Tensor, q: Tensor) -> Tensor:
-    return p.log() - q.log()
+@best.wrong("This is the logit of D, log p_data - log p_g. D itself is its sigmoid.")
+def logit_of_d(p_data: Tensor, p_g: Tensor) -> Tensor:
+    return p_data.log() - p_g.log()
 
 
-@best.wrong("You decide: 1 where p is larger, else 0. D is a probability, and moves evenly.")
-def decided(p: Tensor, q: Tensor) -> Tensor:
-    return (p > q).to(p)
+@best.wrong("You decide: 1 where p_data is larger, else 0. D is a probability, and moves evenly.")
+def decided(p_data: Tensor, p_g: Tensor) -> Tensor:
+    return (p_data > p_g).to(p_data)
 
 
 @best.wrong("You divide by the mean of the two densities; divide by their sum.")
-def over_the_mean(p: Tensor, q: Tensor) -> Tensor:
-    return p / (0.5 * (p + q))
+def over_the_mean(p_data: Tensor, p_g: Tensor) -> Tensor:
+    return p_data / (0.5 * (p_data + p_g))
 
 
-@best.wrong("You normalize over the points: each point stands for itself. Divide by p + q there.")
-def normalized_over_points(p: Tensor, q: Tensor) -> Tensor:
-    return p / (p + q).sum()
+@best.wrong("You normalize over the points: each stands for itself. Divide by p_data + p_g there.")
+def normalized_over_points(p_data: Tensor, p_g: Tensor) -> Tensor:
+    return p_data / (p_data + p_g).sum()
 
 
-@best.wrong("The sigmoid belongs to log p - log q, not to the difference of the densities.")
-def sigmoid_of_difference(p: Tensor, q: Tensor) -> Tensor:
-    return torch.sigmoid(p - q)
+@best.wrong("The sigmoid belongs to log p_data - log p_g, not to the difference of the densities.")
+def sigmoid_of_difference(p_data: Tensor, p_g: Tensor) -> Tensor:
+    return torch.sigmoid(p_data - p_g)
 
 
-@best.wrong("You squared the densities. Nothing is squared: D = p / (p + q).")
-def squares(p: Tensor, q: Tensor) -> Tensor:
-    return p**2 / (p**2 + q**2)
+@best.wrong("You squared the densities. Nothing is squared: D = p_data / (p_data + p_g).")
+def squares(p_data: Tensor, p_g: Tensor) -> Tensor:
+    return p_data**2 / (p_data**2 + p_g**2)
 
 
 @best.wrong("The numbers are right, but detached: no gradient would reach the densities.")
-def best_detached(p: Tensor, q: Tensor) -> Tensor:
-    return _best(p, q).detach()
+def best_detached(p_data: Tensor, p_g: Tensor) -> Tensor:
+    return _best(p_data, p_g).detach()
 
 
 # --- gan_vs_vae.jsd -----------------------------------------------------------------------------
@@ -115,16 +117,18 @@ jsd = Exercise(
     "gan_vs_vae.jsd",
     "jensen_shannon",
     contract=(
-        "jensen_shannon(p, q, dx): two densities (N,), >= 0, on an even grid of spacing dx. "
-        "Returns the Jensen-Shannon divergence in nats, a scalar: half of KL(p || m) plus half of "
-        "KL(q || m), m the mean of p and q. An integral is a sum times dx; 0 log 0 is 0."
+        "jensen_shannon(p_data, p_g, dx): two densities (N,), >= 0, on an even grid of spacing dx. "
+        "Returns the Jensen-Shannon divergence in nats, a scalar: half of KL(p_data || m) plus "
+        "half of KL(p_g || m), m the mean of both. An integral is a sum times dx; 0 log 0 is 0, "
+        "and where both densities are 0, a point adds nothing."
     ),
     hints=(
         "Write a function for KL first, then call it twice.",
-        "KL(p || m) is the sum of p * (log p - log m), times dx. Where p is 0, its logarithm is "
-        "-inf and 0 * -inf is nan: torch.xlogy(p, p / m) gives 0 there, if m is not 0.",
-        "m = (p + q) / 2; safe = m.clamp(min=1e-30); "
-        "return 0.5 * dx * (torch.xlogy(p, p / safe) + torch.xlogy(q, q / safe)).sum()",
+        "KL(p || m) is the sum of p * (log p - log m), times dx, for p = p_data and for p = p_g. "
+        "Where p is 0, its logarithm is -inf and 0 * -inf is nan: torch.xlogy(p, p / m) gives 0 "
+        "there, if m is not 0.",
+        "m = ((p_data + p_g) / 2).clamp(min=1e-30); return 0.5 * dx * "
+        "(torch.xlogy(p_data, p_data / m) + torch.xlogy(p_g, p_g / m)).sum()",
     ),
     see="chapter 10, 'Exercise 2: the Jensen-Shannon divergence'",
 )
@@ -134,98 +138,98 @@ jsd = Exercise(
 def _grid(g: Generator) -> tuple[Tensor, Tensor, float]:
     """Two densities that integrate to 1, and a grid that is not one of spacing 1."""
     dx = 0.05 + 0.1 * float(torch.rand((), generator=g))
-    p, q = 0.1 + torch.rand(2, 12, generator=g) ** 2
-    return p / (p.sum() * dx), q / (q.sum() * dx), dx
+    p_data, p_g = 0.1 + torch.rand(2, 12, generator=g) ** 2
+    return p_data / (p_data.sum() * dx), p_g / (p_g.sum() * dx), dx
 
 
 def _apart(g: Generator) -> tuple[Tensor, Tensor, float]:
     """Supports that do not meet, with a gap between them: the answer is log 2."""
-    p, q, dx = _grid(g)
-    p[5:], q[:8] = 0.0, 0.0
-    return p / (p.sum() * dx), q / (q.sum() * dx), dx
+    p_data, p_g, dx = _grid(g)
+    p_data[5:], p_g[:8] = 0.0, 0.0
+    return p_data / (p_data.sum() * dx), p_g / (p_g.sum() * dx), dx
 
 
 @jsd.reference
-def _jsd(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    m = (0.5 * (p + q)).clamp(min=1e-30)
-    total: Tensor = 0.5 * dx * (torch.xlogy(p, p / m) + torch.xlogy(q, q / m)).sum()
+def _jsd(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    m = (0.5 * (p_data + p_g)).clamp(min=1e-30)
+    total: Tensor = 0.5 * dx * (torch.xlogy(p_data, p_data / m) + torch.xlogy(p_g, p_g / m)).sum()
     return total
 
 
-def _kl(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return dx * (p * (p.log() - q.log())).sum()
+def _kl(a: Tensor, b: Tensor, dx: float) -> Tensor:
+    return dx * (a * (a.log() - b.log())).sum()
 
 
 jsd.values("gives the divergence in nats", points=2)
-jsd.gradients("lets the gradient through to both densities", wrt=("p", "q"))
+jsd.gradients("lets the gradient through to both densities", wrt=("p_data", "p_g"))
 jsd.values(
     "is log 2 where the supports do not meet",
     hidden=True,
-    hint="Try p = [1, 0, 0] and q = [0, 0, 1] with dx = 1: the result is log 2, not nan.",
+    hint="Try p_data = [1, 0, 0] and p_g = [0, 0, 1] with dx = 1: the result is log 2, not nan.",
     inputs=_apart,
 )
 jsd.untouched()
 
 
-@jsd.wrong("This is KL(p || q). Compare each with the mean m of the two, and take half of each.")
-def kl_forward(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return _kl(p, q, dx)
+@jsd.wrong("This is KL(p_data || p_g). Compare each with their mean m, and take half of each.")
+def kl_forward(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return _kl(p_data, p_g, dx)
 
 
-@jsd.wrong("This is KL(q || p). Compare each with the mean m of the two, and take half of each.")
-def kl_reverse(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return _kl(q, p, dx)
+@jsd.wrong("This is KL(p_g || p_data). Compare each with their mean m, and take half of each.")
+def kl_reverse(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return _kl(p_g, p_data, dx)
 
 
-@jsd.wrong("This is the mean of KL(p || q) and KL(q || p). Compare each with m = (p + q) / 2.")
-def jeffreys(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return 0.5 * (_kl(p, q, dx) + _kl(q, p, dx))
+@jsd.wrong("This is the mean of the two KLs. Compare each density with the mean m of both.")
+def jeffreys(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return 0.5 * (_kl(p_data, p_g, dx) + _kl(p_g, p_data, dx))
 
 
 @jsd.wrong("The halves are missing: yours is twice the divergence.")
-def without_halves(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return 2 * _jsd(p, q, dx)
+def without_halves(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return 2 * _jsd(p_data, p_g, dx)
 
 
 @jsd.wrong("m is the mean of the densities; you took their sum. Yours is too low by log 2.")
-def sum_for_mean(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return 0.5 * (_kl(p, p + q, dx) + _kl(q, p + q, dx))
+def sum_for_mean(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return 0.5 * (_kl(p_data, p_data + p_g, dx) + _kl(p_g, p_data + p_g, dx))
 
 
 @jsd.wrong("An integral is a sum times dx: you left dx out.")
-def without_dx(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return _jsd(p, q, dx) / dx
+def without_dx(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return _jsd(p_data, p_g, dx) / dx
 
 
 @jsd.wrong("You averaged over the grid. An integral is the *sum* over its points, times dx.")
-def averaged(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return _jsd(p, q, dx) / len(p)
+def averaged(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return _jsd(p_data, p_g, dx) / len(p_data)
 
 
 @jsd.wrong("Your divergence is in bits: take the natural logarithm, not log2.")
-def in_bits(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return _jsd(p, q, dx) / math.log(2)
+def in_bits(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return _jsd(p_data, p_g, dx) / math.log(2)
 
 
 @jsd.wrong("You took KL(m || p) and KL(m || q): the mean stands behind the bars, not before them.")
-def mean_first(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    m = 0.5 * (p + q)
-    return 0.5 * (_kl(m, p, dx) + _kl(m, q, dx))
+def mean_first(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    m = 0.5 * (p_data + p_g)
+    return 0.5 * (_kl(m, p_data, dx) + _kl(m, p_g, dx))
 
 
-@jsd.wrong("This is one half only, that of p. q has to be compared with m as well.")
-def one_half(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return 0.5 * _kl(p, 0.5 * (p + q), dx)
+@jsd.wrong("This is one half only, that of p_data. p_g has to be compared with m as well.")
+def one_half(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return 0.5 * _kl(p_data, 0.5 * (p_data + p_g), dx)
 
 
 @jsd.wrong("This is the square root, the Jensen-Shannon *distance*. Return the divergence.")
-def distance(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return _jsd(p, q, dx).sqrt()
+def distance(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return _jsd(p_data, p_g, dx).sqrt()
 
 
 @jsd.wrong("The number is right, but detached: no gradient would reach the densities.")
-def jsd_detached(p: Tensor, q: Tensor, dx: float) -> Tensor:
-    return _jsd(p, q, dx).detach()
+def jsd_detached(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
+    return _jsd(p_data, p_g, dx).detach()
 
 
 # --- gan_vs_vae.discriminator_loss --------------------------------------------------------------

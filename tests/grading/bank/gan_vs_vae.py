@@ -162,17 +162,17 @@ class Divergence(nn.Module):
         return torch.einsum("in->", torch.special.xlogy(both, both / m)) * dx / 2
 
 
-@wrong("gan_vs_vae.jsd", says="KL(p || q)")
+@wrong("gan_vs_vae.jsd", says="KL(p_data || p_g)")
 def only_kl(p, q, dx):
     return (p * (p / q).log()).sum() * dx
 
 
-@wrong("gan_vs_vae.jsd", says="KL(q || p)")
+@wrong("gan_vs_vae.jsd", says="KL(p_g || p_data)")
 def only_reverse(p, q, dx):
     return (q * (q / p).log()).sum() * dx
 
 
-@wrong("gan_vs_vae.jsd", says="mean of KL(p || q) and KL(q || p)")
+@wrong("gan_vs_vae.jsd", says="mean of the two KLs")
 def symmetrized(p, q, dx):
     return 0.5 * ((p - q) * (p.log() - q.log())).sum() * dx
 
