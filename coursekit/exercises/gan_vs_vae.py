@@ -64,7 +64,7 @@ best.values(
 best.untouched()
 
 
-@best.wrong("This is the probability that the point is *generated*. D is that of being real.")
+@best.wrong("This is the probability that the point is generated. D is that of being real.")
 def share_of_fakes(p_data: Tensor, p_g: Tensor) -> Tensor:
     return p_g / (p_data + p_g)
 
@@ -201,7 +201,7 @@ def without_dx(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
     return _jsd(p_data, p_g, dx) / dx
 
 
-@jsd.wrong("You averaged over the grid. An integral is the *sum* over its points, times dx.")
+@jsd.wrong("You averaged over the grid. An integral is the sum over its points, times dx.")
 def averaged(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
     return _jsd(p_data, p_g, dx) / len(p_data)
 
@@ -222,7 +222,7 @@ def one_half(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
     return 0.5 * _kl(p_data, 0.5 * (p_data + p_g), dx)
 
 
-@jsd.wrong("This is the square root, the Jensen-Shannon *distance*. Return the divergence.")
+@jsd.wrong("This is the square root, the Jensen-Shannon distance. Return the divergence.")
 def distance(p_data: Tensor, p_g: Tensor, dx: float) -> Tensor:
     return _jsd(p_data, p_g, dx).sqrt()
 
@@ -377,7 +377,7 @@ def summed(discriminator: Network, real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(-s).sum() + F.softplus(t).sum()
 
 
-@judge.wrong("The sign is turned: this is the value that D *maximizes*. The loss is minus it.")
+@judge.wrong("The sign is turned: this is the value that D maximizes. The loss is minus it.")
 def value_of_the_game(discriminator: Network, real: Tensor, fake: Tensor) -> Tensor:
     return -_judge(discriminator, real, fake)
 
@@ -552,7 +552,7 @@ frechet = Exercise(
     ),
     hints=(
         "Three parts: the squared distance of the means, the two traces, and the trace of a "
-        "matrix root. torch.cov wants one variable a *row*.",
+        "matrix root. torch.cov wants one variable a row.",
         "The trace of a matrix root is the sum of the roots of its eigenvalues. Those of S_r S_f "
         "are real and >= 0, up to rounding: torch.linalg.eigvals(S_r @ S_f).real.clamp(min=0).",
         "Sr, Sf = torch.cov(real.T), torch.cov(fake.T); "
@@ -702,7 +702,7 @@ manifold = Exercise(
     "precision_recall",
     contract=(
         "precision_recall(real, fake, k): features (N, D) and (M, D). Around each point of a set "
-        "lies a ball that reaches to its k-th nearest *other* point of that set. Returns "
+        "lies a ball that reaches to its k-th nearest other point of that set. Returns "
         "(precision, recall), two scalars: the share of fakes that lie in a ball (<=) of at least "
         "one real, and the share of reals that lie in a ball of at least one fake."
     ),
@@ -791,8 +791,7 @@ def one_too_far(real: Tensor, fake: Tensor, k: int) -> Shares:
 
 
 @manifold.wrong(
-    "You test the ball around the point itself. The balls stand around the points of the *other* "
-    "set."
+    "You test the ball around the point itself. The balls stand around the points of the other set."
 )
 def own_balls(real: Tensor, fake: Tensor, k: int) -> Shares:
     return manifold_of_own(fake, real, k), manifold_of_own(real, fake, k)
@@ -803,7 +802,7 @@ def manifold_of_own(points: Tensor, others: Tensor, k: int) -> Tensor:
     return inside.any(dim=1).double().mean()
 
 
-@manifold.wrong("You look at the ball of the *nearest* point only. Any ball will do: it may be a "
+@manifold.wrong("You look at the ball of the nearest point only. Any ball will do: it may be a "
                 "farther point that has a larger one.")  # fmt: skip
 def nearest_only(real: Tensor, fake: Tensor, k: int) -> Shares:
     def share(points: Tensor, centers: Tensor) -> Tensor:
@@ -821,7 +820,7 @@ def one_radius(real: Tensor, fake: Tensor, k: int) -> Shares:
     )
 
 
-@manifold.wrong("You average over all pairs. A point counts once, if it lies in *any* ball.")
+@manifold.wrong("You average over all pairs. A point counts once, if it lies in any ball.")
 def over_pairs(real: Tensor, fake: Tensor, k: int) -> Shares:
     return (
         (_distances(fake, real) <= _radii(real, k)).double().mean(),
@@ -835,7 +834,7 @@ def coverage(real: Tensor, fake: Tensor, k: int) -> Shares:
     return _manifold(real, fake, k)[0], covered
 
 
-@manifold.wrong("You require a point to lie in *all* balls; one is enough.")
+@manifold.wrong("You require a point to lie in all balls; one is enough.")
 def in_all(real: Tensor, fake: Tensor, k: int) -> Shares:
     return (
         (_distances(fake, real) <= _radii(real, k)).all(dim=1).double().mean(),

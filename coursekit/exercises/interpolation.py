@@ -327,7 +327,7 @@ def without_minus_with(codes: Tensor, mask: Tensor) -> Tensor:
 
 
 @attribute.wrong(
-    "This is the mean code *with* the attribute. It holds everything that faces have in common; "
+    "This is the mean code with the attribute. It holds everything that faces have in common; "
     "subtract the mean of those without it."
 )
 def mean_with(codes: Tensor, mask: Tensor) -> Tensor:

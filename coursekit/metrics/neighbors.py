@@ -75,9 +75,9 @@ def memorization(samples: Tensor, train: Tensor, test: Tensor) -> float:
 
     The probability that a random sample is nearer to its nearest training row than a random test
     row is to its own, ties counted half: the data-copying test of Meehan, Chaudhuri and Dasgupta
-    (2020) over all of space at once. Near 1: copies. Near 0: samples are far from the data. Blurred
-    samples are near everything and score high as well, so look at the neighbors. Needs a test set
-    from the same distribution as `train`; no bias in N.
+    (2020) over all of space at once. Near 1: copies. Near 0: samples are far from the data. By
+    pixels, blurred samples are near everything and can score high as well, so look at the
+    neighbors. Needs a test set from the same distribution as `train`; no bias in N.
     """
     of_samples = nearest_neighbors(samples, train).distance.flatten()
     of_test = nearest_neighbors(test, train).distance.flatten().sort().values

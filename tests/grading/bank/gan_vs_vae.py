@@ -735,7 +735,7 @@ def covered(real, fake, k):
     return hit.any(dim=1).double().mean(), hit.any(dim=0).double().mean()
 
 
-@wrong("gan_vs_vae.precision_recall", says="*all* balls")
+@wrong("gan_vs_vae.precision_recall", says="all balls")
 def everywhere(real, fake, k):
     def inside(a, b):
         radius = torch.cdist(b, b).kthvalue(k + 1, dim=1).values

@@ -286,7 +286,7 @@ def removes_it(codes, mask):
     return codes[~mask].mean(0) - codes[mask].mean(0)
 
 
-@wrong("interpolation.attribute", says="mean code *with*")
+@wrong("interpolation.attribute", says="mean code with")
 def only_with(codes, mask):
     return torch.mean(codes[mask], dim=0)
 
