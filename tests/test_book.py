@@ -87,3 +87,15 @@ def test_the_menu_button_that_is_seen_is_the_one_that_works(
         if path.name == "index.html":  # only sends on to intro.html
             continue
         assert len(page.select(".primary-toggle")) == 1
+
+
+def test_every_formula_is_set(html: Path) -> None:
+    """A display formula inside a list, without empty lines around it, comes out as dollars."""
+    raw = []
+    for path in html.glob("*.html"):
+        page = BeautifulSoup(path.read_text(), "html.parser")
+        article = page.find("article")
+        for tag in article.select("pre, code, script, .math") if article else []:
+            tag.decompose()
+        raw += [path.name] * (article is not None and "$" in article.get_text())
+    assert raw == []
