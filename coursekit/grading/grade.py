@@ -202,6 +202,8 @@ class Grader:
                 outcomes, name = self._run_tests(exercise, student)
             except NotAttempted as error:
                 problem = str(error)
+            if any(not outcome.passed for outcome in outcomes):
+                student.end()  # what a wrong answer leaves behind must not reach the next one
         if problem is not None:
             outcomes = [_not_run(test, problem) for test in exercise.tests]
         return {

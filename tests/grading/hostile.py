@@ -350,6 +350,11 @@ import os, threading
 threading.Thread(target=lambda: [os.read(3, 1) for _ in range(10**9)], daemon=True).start()
 return mu
 """),
+    kl("torch left unusable", """
+torch.set_default_dtype(torch.float64)
+torch.randn = torch.nn.functional.binary_cross_entropy_with_logits = torch.zeros_like
+return mu
+"""),
     kl("hooks everywhere", f"""
 import atexit, faulthandler, gc, signal, sys
 def stop(*args):
