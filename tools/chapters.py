@@ -121,6 +121,7 @@ async def _run_all(notebooks: dict[str, NotebookNode], cache: JupyterCacheBase) 
                         shutdown_kernel="immediate",
                         store_widget_state=False,
                         record_timing=False,
+                        coalesce_streams=True,  # or diffs show how prints were cut
                         on_cell_start=listen,
                         on_cell_executed=lambda **_: bar.update(),
                     )
