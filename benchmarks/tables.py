@@ -12,7 +12,11 @@ import record
 
 QUALITY = {
     "Grey MNIST": ("grey-mnist",),
-    "Dynamically binarized MNIST": ("binary-mnist-200", "binary-mnist-1800"),
+    "Dynamically binarized MNIST": (
+        "binary-mnist-200",
+        "binary-mnist-650",
+        "binary-mnist-1800",
+    ),
     "Convolutional VAE on faces: 3 latents against 100": ("faces",),
     "Auto-decoders on Fashion-MNIST": (
         "autodecoder-ad",
