@@ -18,7 +18,7 @@ monte_carlo = Exercise(
     contract=(
         "monte_carlo_elbo(x, mu, sigma, eps): x, mu and sigma (B,), eps (K, B) drawn from N(0, 1). "
         "Returns (B,): the mean over K of log p(x|z) + log p(z) - log q(z) in nats, where "
-        "z = mu + sigma * eps, z ~ N(0, 1) and x|z ~ N(exp(z), 0.5^2)."
+        "z = mu + sigma * eps, z ~ N(0, 1) and x|z ~ N(exp(z), 0.5^2). Differentiable."
     ),
     hints=(
         "Three log-densities of the same draws: of x given z, of z under the prior, of z under "
@@ -175,7 +175,8 @@ gaussian_kl = Exercise(
     "gaussian_kl",
     contract=(
         "gaussian_kl(mu_q, sigma_q, mu_p, sigma_p): all (B, L), sigma a standard deviation. "
-        "Returns (B,): KL(N(mu_q, sigma_q^2) || N(mu_p, sigma_p^2)) in nats, summed over L."
+        "Returns (B,): KL(N(mu_q, sigma_q^2) || N(mu_p, sigma_p^2)) in nats, summed over L. "
+        "Differentiable."
     ),
     hints=(
         "Three terms: one compares the two widths, one is a ratio of squares, one is a constant. "

@@ -20,7 +20,7 @@ lerp = Exercise(
     contract=(
         "lerp(z1, z2, w): two codes (L,) and K weights w (K,). Returns (K, L), one code a weight: "
         "w * z1 + (1 - w) * z2, so z2 at w = 0 and z1 at w = 1. Weights below 0 and above 1 go "
-        "beyond the ends."
+        "beyond the ends. Differentiable."
     ),
     hints=(
         "One weight gives one row. Write the line for a single number w first.",
@@ -167,6 +167,14 @@ def _one_direction(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
     return lengths[0] * axis, lengths[1] * axis, torch.rand(3, generator=g)
 
 
+def _rounded(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Along no axis, where rounding puts the cosine above 1."""
+    while True:
+        z1 = _code(g, 32)
+        if (z1 / z1.norm()) @ (2 * z1 / (2 * z1).norm()) > 1:
+            return z1, 2 * z1, torch.rand(3, generator=g)
+
+
 def _wide(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """An angle above a right one."""
     z1, z2, w = _two_lengths(g)
@@ -199,6 +207,12 @@ slerp.values(
     hidden=True,
     hint="Try z1 = [1, 0] and z2 = [2, 0]: sin(theta) is 0, and 0 / 0 is nan.",
     inputs=_one_direction,
+)
+slerp.values(
+    "holds where rounding puts the cosine above 1",
+    hidden=True,
+    hint="Rounding can make the inner product of two unit vectors 1.0000001; acos of that is nan.",
+    inputs=_rounded,
 )
 slerp.untouched()
 
@@ -278,7 +292,8 @@ attribute = Exercise(
     "attribute_vector",
     contract=(
         "attribute_vector(codes, mask): codes (N, L), mask (N,) bool, True for images that have "
-        "the attribute. Returns (L,): the mean code with it minus the mean code without it."
+        "the attribute. Returns (L,): the mean code with it minus the mean code without it. "
+        "Differentiable."
     ),
     hints=(
         "Two groups of codes, two means, one difference.",
@@ -386,7 +401,7 @@ traverse = Exercise(
     contract=(
         "traversal(code, dim, values): one code (L,), a dimension dim, K values (K,). Returns "
         "(K, L): K copies of the code, with coordinate dim set to each value in turn. The code "
-        "that was given stays as it is."
+        "that was given stays as it is. Differentiable."
     ),
     hints=(
         "First make K copies of the code, then change one column.",

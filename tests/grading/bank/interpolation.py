@@ -238,6 +238,16 @@ def no_care_at_zero(z1, z2, w):
     return arc / torch.sin(theta) * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
 
 
+@wrong("interpolation.slerp", says="acos of that is nan")
+def no_clamp(z1, z2, w):
+    u1, u2 = z1 / z1.norm(), z2 / z2.norm()
+    theta = torch.acos(u1 @ u2)
+    if theta == 0:
+        return (w * z1.norm() + (1 - w) * z2.norm())[:, None] * u1
+    arc = torch.outer(torch.sin(w * theta), u1) + torch.outer(torch.sin((1 - w) * theta), u2)
+    return arc / torch.sin(theta) * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
+
+
 @wrong("interpolation.slerp", says="inner product is negative")
 def shortest_way_round(z1, z2, w):
     # as for quaternions, where z and -z are the same rotation: not so for codes
