@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from coursekit import require
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -78,12 +80,13 @@ def factor_vae_score(
     dimensions still scores 1, as long as neither serves another factor.
     """
     z, v = _check(codes, factors, least_factors=2)
+    require.at_least("votes", votes, 2)
+    require.at_least("batch_size", batch_size, 2)
     rng = np.random.default_rng(seed)
-    scale = z.std(axis=0)
-    used = np.flatnonzero(scale > 0)
+    used = np.flatnonzero(np.ptp(z, axis=0))  # the deviation of a constant need not be 0
     if len(used) == 0:
         raise ValueError("codes are constant in every column: the encoder ignores its input")
-    z = z[:, used] / scale[used]
+    z = z[:, used] / z.std(axis=0)[used]
     bins = [_bin(column) for column in v.T]
     held = rng.integers(v.shape[1], size=votes)
     named = np.empty(votes, dtype=np.int64)
@@ -107,7 +110,8 @@ class DCI(NamedTuple):
     informativeness: float
     """How well the codes predict the factors, held out: 0 is guessing, 1 is perfect."""
     importance: Floats
-    """(L, F): how much dimension l counts in predicting factor f; columns sum to 1."""
+    """(L, F): how much dimension l counts in predicting factor f. Columns sum to 1, or to 0 where
+    the forest found no use for any."""
 
 
 def dci(codes: ArrayLike | Tensor, factors: ArrayLike | Tensor, *, seed: int = 0) -> DCI:
@@ -140,6 +144,11 @@ def dci(codes: ArrayLike | Tensor, factors: ArrayLike | Tensor, *, seed: int = 0
         else:
             error, guess = ((predicted - truth) ** 2).mean(), truth.var()
         informed.append(max(0.0, 1 - error / guess))
+    if not importance.any():
+        raise ValueError(
+            f"codes say nothing of any factor, to a forest of {len(train)} rows: "
+            "look whether they are constant, or give more rows"
+        )
     use = importance.sum(axis=1) / importance.sum()
     return DCI(
         float((use * _one_minus_entropy(importance)).sum()),
@@ -189,11 +198,11 @@ def _squared_correlation(codes: Floats, factor: Floats) -> Floats:
 
 
 def _one_minus_entropy(weights: Floats) -> Floats:
-    """1 - H(row) / log(columns) of each row of weights: 1 where one column has everything."""
+    """1 - H(row) / log(columns) of each row: 1 where one column has everything, 0 for zeros."""
     total = weights.sum(axis=1, keepdims=True)
-    share = np.divide(weights, total, out=np.ones_like(weights), where=total > 0)
+    share = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
     entropy = -(share * np.log(np.where(share > 0, share, 1))).sum(axis=1)
-    return cast(Floats, 1 - entropy / np.log(weights.shape[1]))
+    return np.where(total[:, 0] > 0, 1 - entropy / np.log(weights.shape[1]), 0.0)
 
 
 def _halves(n: int, seed: int) -> tuple[Integers, Integers]:

@@ -8,7 +8,14 @@ import torch
 from scipy.linalg import hadamard
 from sklearn.metrics import mutual_info_score
 
-from coursekit.metrics import dci, factor_vae_score, mig, mutual_information, sap
+from coursekit.metrics import (
+    dci,
+    disentanglement,
+    factor_vae_score,
+    mig,
+    mutual_information,
+    sap,
+)
 
 N = 4000
 
@@ -175,6 +182,31 @@ def test_dci_importance_names_the_dimension_of_each_factor():
     found = dci(v[:, ::-1], v)
     assert found.importance.argmax(axis=0).tolist() == [4, 3, 2, 1, 0]
     np.testing.assert_allclose(found.importance.sum(axis=0), 1)
+
+
+def test_dci_of_codes_that_say_nothing_is_refused():
+    factors = np.random.default_rng(0).integers(0, 3, size=(500, 2))
+    with pytest.raises(ValueError, match="codes say nothing of any factor"):
+        dci(np.zeros((500, 2)), factors)
+
+
+def test_a_factor_that_no_code_tells_is_served_by_none():
+    found = disentanglement._one_minus_entropy(np.array([[0.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
+    np.testing.assert_allclose(found, [0, 1, 0], atol=1e-12)
+
+
+def test_constant_codes_are_left_out_of_the_factor_vae_score():
+    v = true_factors()
+    constant = np.tile([0.905, 0.546], (N, 1))  # of standard deviation 1e-16 and not 0
+    assert constant.std(axis=0).all()
+    assert factor_vae_score(np.hstack([v, constant]), v).adjusted > 0.97
+
+
+@pytest.mark.parametrize("name", ["votes", "batch_size"])
+def test_a_vote_needs_another_to_be_scored_by_and_a_variance_two_codes(name):
+    v = true_factors()
+    with pytest.raises(ValueError, match=f"{name} is 1, but it must be at least 2"):
+        factor_vae_score(v, v, **{name: 1})
 
 
 @pytest.mark.parametrize("score", [mig, dci, sap, factor_vae_score])
