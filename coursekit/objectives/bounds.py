@@ -96,7 +96,7 @@ def iwae(
     """
     log_w = log_weights(x, posterior, prior, likelihood, samples)
     bound = log_w.logsumexp(dim=0) - math.log(samples)
-    effective = torch.exp(2 * log_w.logsumexp(dim=0) - (2 * log_w).logsumexp(dim=0))
+    effective = 1 / log_w.softmax(dim=0).square().sum(dim=0)
     return IWAE(-bound.mean(), -log_w.mean(), effective.mean())
 
 

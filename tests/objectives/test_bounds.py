@@ -199,6 +199,17 @@ def test_bad_input_is_named(x, change, message):
         objectives.elbo_from_distributions(**(arguments | change))
 
 
+def test_effective_samples_stay_between_1_and_k(monkeypatch):
+    """At log-weights this low, those of a large image, float32 resolves steps of 0.008 only."""
+    log_w = torch.full((50, 6), -66386.1)
+    monkeypatch.setattr(objectives.bounds, "log_weights", lambda *_: log_w)
+    equal = objectives.iwae(None, None, None, None, 50).effective_samples
+    assert equal.item() == pytest.approx(50, rel=1e-4)
+    log_w[0] += 1000
+    one = objectives.iwae(None, None, None, None, 50).effective_samples
+    assert one.item() == pytest.approx(1, rel=1e-4)
+
+
 def test_iwae_needs_a_sample(x):
     with pytest.raises(ValueError, match="samples is 0"):
         objectives.iwae(x, exact_posterior(x), prior(), likelihood, samples=0)
