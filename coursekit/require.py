@@ -76,8 +76,10 @@ def labels(name: str, y: Tensor | None, count: int, classes: int) -> Tensor:
     """The labels, or ValueError unless they are (count,) integers in [0, classes)."""
     if y is None:
         raise ValueError(f"{name} is missing, but this model is conditional: give {count} labels")
-    if y.is_floating_point() or y.dtype == torch.bool:
-        raise TypeError(f"{name} is {y.dtype}, but class numbers (int64) are expected")
+    if y.dtype != torch.int64:
+        raise TypeError(
+            f"{name} is {y.dtype}, but class numbers (int64) are expected: give {name}.long()"
+        )
     shape(name, y, count)
     if y.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = y.aminmax()

@@ -48,8 +48,9 @@ def test_labels():
     assert require.labels("y", y, 2, 3) is y
     with pytest.raises(ValueError, match="classes 0 to 2, but 0 to 1"):
         require.labels("y", y, 2, 2)
-    with pytest.raises(TypeError, match="float32"):
-        require.labels("y", y.float(), 2, 3)
+    for wrong in (y.float(), y.bool(), y.int(), y.byte()):
+        with pytest.raises(TypeError, match=r"y is torch\..*\(int64\) are expected: .* y.long\(\)"):
+            require.labels("y", wrong, 2, 3)
 
 
 def test_batch_of_two():

@@ -14,7 +14,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     Inception network that `inception` loads. Biased upwards by O(1/N) (Chong and Forsyth, 2020):
     compare only values from the same N, and take N well above D.
     """
-    real, fake = check_features(real, fake)
+    real, fake = check_features(real=real, fake=fake)
     # With S = A'A, tr (S_r S_f)^(1/2) is the sum of the singular values of A_r A_f'. The R of
     # a QR decomposition is such an A; no covariance is formed, no root of a negative eigenvalue.
     root_r, root_f = _covariance_root(real), _covariance_root(fake)
@@ -32,18 +32,18 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
     so it serves small sets; its noise still shrinks with N. KID averages over subsets; this is
     the same estimate on all pairs at once, which has less noise.
     """
-    real, fake = check_features(real, fake)
+    real, fake = check_features(real=real, fake=fake)
     n, m = len(real), len(fake)
     within_real = (_kernel_sum(real, real) - _kernel_diagonal(real)) / (n * (n - 1))
     within_fake = (_kernel_sum(fake, fake) - _kernel_diagonal(fake)) / (m * (m - 1))
     return float(within_real + within_fake - 2 * _kernel_sum(real, fake) / (n * m))
 
 
-def check_features(real: Tensor, fake: Tensor, at_least: int = 2) -> tuple[Tensor, Tensor]:
-    """Both sets as float64 on the CPU, or a ValueError that says what is wrong."""
+def check_features(at_least: int = 2, **sets: Tensor) -> list[Tensor]:
+    """The sets as float64 on the CPU, or a ValueError that says which is wrong, and how."""
     out = []
-    for name, features in (("real", real), ("fake", fake)):
-        features = torch.as_tensor(features).detach().cpu().double()
+    for name, given in sets.items():
+        features = torch.as_tensor(given).detach().cpu().double()
         if features.ndim != 2 or len(features) < at_least:
             raise ValueError(
                 f"{name} has shape {tuple(features.shape)}, but features must be (N, D) with "
@@ -52,12 +52,11 @@ def check_features(real: Tensor, fake: Tensor, at_least: int = 2) -> tuple[Tenso
         if not torch.isfinite(features).all():
             raise ValueError(f"{name} has values that are not finite: look at the images first")
         out.append(features)
-    if out[0].shape[1] != out[1].shape[1]:
-        raise ValueError(
-            f"real has {out[0].shape[1]} features and fake {out[1].shape[1]}: "
-            "extract both with the same network"
-        )
-    return out[0], out[1]
+    widths = [features.shape[1] for features in out]
+    if len(set(widths)) > 1:
+        listed = [f"{name} has {width} features" for name, width in zip(sets, widths, strict=True)]
+        raise ValueError(f"{' and '.join(listed)}: extract all with the same network")
+    return out
 
 
 def _covariance_root(features: Tensor) -> Tensor:

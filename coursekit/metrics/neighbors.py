@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from coursekit import require
 from coursekit.metrics.distances import check_features
 
 
@@ -30,7 +31,8 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
     point. Both in 0 … 1. Both depend on N and M: compare only at the same sizes. One outlier
     makes a large ball, which flatters precision: see `density_coverage`.
     """
-    real, fake = check_features(real, fake, at_least=k + 1)
+    require.at_least("k", k, 1)
+    real, fake = check_features(k + 1, real=real, fake=fake)
     return PrecisionRecall(_share_within(fake, real, k), _share_within(real, fake, k))
 
 
@@ -42,7 +44,8 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> DensityCoverage:
     Higher is better for both. For equal distributions and N = M, density is 1 in expectation and
     coverage 1 - 1/2^k, nearly: take k so that this is close to 1.
     """
-    real, fake = check_features(real, fake, at_least=k + 1)
+    require.at_least("k", k, 1)
+    real, fake = check_features(k + 1, real=real, fake=fake)
     radii = _radii(real, k)
     inside = torch.cat(
         [torch.cdist(r, fake) < radius[:, None] for r, radius in _chunks(real, radii)]
@@ -60,7 +63,7 @@ class Neighbors(NamedTuple):
 
 def nearest_neighbors(queries: Tensor, references: Tensor, k: int = 1) -> Neighbors:
     """The k rows of `references` (M, D) nearest to each row of `queries` (N, D)."""
-    queries, references = check_features(queries, references, at_least=1)
+    queries, references = check_features(1, queries=queries, references=references)
     if not 1 <= k <= len(references):
         raise ValueError(f"k is {k}, but there are {len(references)} references to choose from")
     found = [
@@ -79,6 +82,7 @@ def memorization(samples: Tensor, train: Tensor, test: Tensor) -> float:
     pixels, blurred samples are near everything and can score high as well, so look at the
     neighbors. Needs a test set from the same distribution as `train`; no bias in N.
     """
+    samples, train, test = check_features(1, samples=samples, train=train, test=test)
     of_samples = nearest_neighbors(samples, train).distance.flatten()
     of_test = nearest_neighbors(test, train).distance.flatten().sort().values
     above = len(of_test) - torch.searchsorted(of_test, of_samples, right=True)
@@ -92,7 +96,7 @@ def diversity(features: Tensor) -> float:
     0 means that all samples are the same. Not "the more the better": compare with the diversity
     of as many real images, and within a class to find collapse that hides behind the classes.
     """
-    features, _ = check_features(features, features)
+    (features,) = check_features(features=features)
     n = len(features)
     total = torch.stack(
         [torch.cdist(rows, features).sum() for rows in features.split(_CHUNK)]

@@ -222,12 +222,39 @@ def test_bad_features_are_refused(metric):
     good = normal(20, 4, 0)
     with pytest.raises(ValueError, match=r"fake has shape \(20, 2, 2\)"):
         metric(good, good.view(20, 2, 2))
-    with pytest.raises(ValueError, match="real has 3 features and fake 4"):
+    with pytest.raises(ValueError, match="real has 3 features and fake has 4"):
         metric(good[:, :3], good)
     with pytest.raises(ValueError, match="N >="):
         metric(good[:1], good)
     with pytest.raises(ValueError, match="not finite"):
         metric(good, good / 0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "shapes", "message"),
+    [
+        (diversity, [(1, 3)], r"features has shape \(1, 3\)"),
+        (nearest_neighbors, [(2, 3), (2, 4)], "queries has 3 features and references has 4"),
+        (memorization, [(2, 3), (2, 3), (2, 4)], "train has 3 features and test has 4"),
+        (memorization, [(2,), (2, 3), (2, 3)], "samples has shape"),
+    ],
+)
+def test_an_error_names_the_argument(metric, shapes, message):
+    with pytest.raises(ValueError, match=message):
+        metric(*map(torch.zeros, shapes))
+
+
+def test_memorization_names_the_set_that_is_not_finite():
+    good = normal(5, 2, 0)
+    with pytest.raises(ValueError, match="test has values that are not finite"):
+        memorization(good, good, good * torch.nan)
+
+
+@pytest.mark.parametrize("metric", [precision_recall, density_coverage])
+def test_no_neighbors_are_refused(metric):
+    x = normal(5, 2, 0)
+    with pytest.raises(ValueError, match="k is 0, but it must be at least 1"):
+        metric(x, x, k=0)
 
 
 def test_too_many_neighbors_are_refused():
