@@ -70,7 +70,7 @@ class FIDInception(nn.Module):
         class Pooled:
             """The pooling branch averages without the padding that torchvision counts in."""
 
-            pool = partial(F.avg_pool2d, count_include_pad=False)
+            pool = staticmethod(partial(F.avg_pool2d, count_include_pad=False))
 
             def _forward(self, x: Tensor) -> list[Tensor]:
                 *branches, _ = super()._forward(x)  # type: ignore[misc]

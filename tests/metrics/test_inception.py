@@ -55,6 +55,12 @@ def test_fid_is_the_frechet_distance_of_these_features(ours, weights):
     assert fid(real, fake, weights) == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_pooling_is_no_method(ours):
+    """Python 3.14 binds a partial that is an attribute of a class, as it binds a function."""
+    pooled = {c.__dict__["pool"] for c in type(ours.net.Mixed_5b).__mro__ if "pool" in c.__dict__}
+    assert [type(pool) for pool in pooled] == [staticmethod]
+
+
 def test_floats_are_refused(ours):
     with pytest.raises(ValueError, match="uint8"):
         ours(torch.rand(2, 3, 32, 32))
