@@ -79,12 +79,13 @@ def iwae(
     decoded at a time, so memory does not grow with k.
     """
     require.at_least("k", k, 1)
+    require.at_least("chunk", chunk, 1)
     bounds = []
     with evaluating(model, seed) as device:
-        for x in image_batches(data, batch_size, device):
+        for x in image_batches(data, min(batch_size, chunk), device):
             q = model.posterior(x)
             total = x.new_full((len(x),), -math.inf)
-            at_once = max(1, chunk // len(x))
+            at_once = chunk // len(x)
             for start in range(0, k, at_once):
                 draws = min(at_once, k - start)
                 log_w = log_weights(x, q, model.prior, model.likelihood, draws)

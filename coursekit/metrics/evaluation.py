@@ -8,28 +8,29 @@ from torch import Tensor, nn
 
 from coursekit import require
 from coursekit.data import ImageSet
+from coursekit.noise import seeded
 
 _OFFSET = 0x6D657472
 
 
 @contextmanager
 def evaluating(model: object, seed: int = 0) -> Iterator[torch.device]:
-    """Eval mode, no gradients, seeded noise; afterwards mode and random state are as before.
+    """Eval mode, no gradients, seeded noise; afterwards all modes and the random state as before.
 
     Yields the device of the model, where the images must go.
     """
     module = model if isinstance(model, nn.Module) else nn.Module()
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    was_training = module.training
+    modes = [(layer, layer.training) for layer in module.modules()]
     module.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng():
-            # Far from the small seeds by which images are drawn: noise from the stream that made
-            # an image would be correlated with it, and a bound would no longer be unbiased.
-            torch.manual_seed(_OFFSET + seed)
+        # Far from the small seeds by which images are drawn: noise from the stream that made
+        # an image would be correlated with it, and a bound would no longer be unbiased.
+        with torch.no_grad(), seeded(_OFFSET + seed):
             yield device
     finally:
-        module.train(was_training)
+        for layer, mode in modes:
+            layer.training = mode
 
 
 def image_batches(data: ImageSet | Tensor, size: int, device: torch.device) -> Iterator[Tensor]:

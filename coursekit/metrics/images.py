@@ -19,8 +19,9 @@ def power_spectrum(images: Tensor) -> Spectrum:
 
     Blur shows as power missing at high frequencies: compare with real images of the same size.
     Durall, Keuper and Keuper (2020) use it to tell generated images from real ones. The first
-    entry is the mean brightness. An image whose opposite borders differ leaks some power into
-    all frequencies; that hits real and generated images alike. No bias in N.
+    entry is H * W times the squared mean brightness, where neither side is twice the other. An
+    image whose opposite borders differ leaks some power into all frequencies; that hits real and
+    generated images alike. No bias in N.
     """
     images = check_images(images)
     height, width = images.shape[2:]

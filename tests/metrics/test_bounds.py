@@ -104,6 +104,11 @@ def test_iwae_decodes_no_more_than_a_chunk_at_a_time(model, monkeypatch):
     iwae(model, x, k=101, batch_size=10, chunk=200)
     assert max(sizes) <= 200
     assert sum(sizes) == 30 * 101
+    sizes.clear()
+    iwae(model, x, k=2, batch_size=20, chunk=7)
+    assert max(sizes) <= 7
+    with pytest.raises(ValueError, match="chunk is 0"):
+        iwae(model, x, k=2, chunk=0)
 
 
 def test_elbo_has_the_closed_form_kl_and_parts_that_add_up(model):
@@ -159,6 +164,15 @@ def test_a_model_is_left_as_it_was_and_a_seed_fixes_the_result(model):
     assert not torch.equal(iwae(model, x, 3, seed=5), iwae(model, x, 3, seed=6))
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training
+
+
+def test_each_layer_is_left_in_its_own_mode(model):
+    model.frozen = torch.nn.BatchNorm1d(3)
+    model.train()
+    model.frozen.eval()
+    elbo(model, model.sample(2))
+    assert model.training
+    assert not model.frozen.training
 
 
 def test_noise_is_independent_of_images_drawn_with_the_same_seed(model):

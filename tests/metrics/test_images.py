@@ -26,7 +26,7 @@ def test_white_noise_has_a_flat_spectrum_of_its_variance(size):
     )
 
 
-def test_the_first_entry_is_the_mean_brightness():
+def test_the_first_entry_is_the_squared_mean_brightness_of_all_pixels():
     found = power_spectrum(torch.full((2, 1, 16, 16), 0.25))
     assert found.power[0].item() == pytest.approx(0.25**2 * 256)
     assert found.power[1:].max() < 1e-20
