@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from coursekit import require
 from coursekit.data import Batch, ImageSet, data_home
 from coursekit.metrics.evaluation import evaluating, image_batches
+from coursekit.noise import seeded
 from coursekit.training import fit, load_checkpoint, load_weights, save_checkpoint
 
 _RECIPE = "1"  # change it with the architecture or its training, so that old caches are left alone
@@ -65,14 +66,14 @@ class Classifier(nn.Module):
 def classifier(data: ImageSet, seed: int = 0, progress: bool = True) -> Classifier:
     """A `Classifier` of the images of `data`, trained now or read from the cache, in eval mode.
 
-    It learns the classes or, where a set has no labels, all binary attributes. Give it the
-    training split, so that the test split stays fresh. It takes 500 steps of 128 images, some
-    ten seconds on one core for 28x28, and is kept in the folder `cache` of the data folder under
-    a name made of the very images and the seed. Raises ValueError where there is nothing to learn.
+    It learns the classes or, where the set names none but has binary attributes, all of these:
+    the labels of CelebA are identities. Give it the training split, so that the test split stays
+    fresh. It takes 500 steps of 128 images, some ten seconds on one core for 28x28, and is kept in
+    the folder `cache` of the data folder under a name made of the very images and the seed. Raises
+    ValueError where there is nothing to learn.
     """
     targets, outputs, loss = _task(data)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         _, channels, height, width = data.images.shape
         network = Classifier((channels, height, width), outputs)
     path = data_home() / "cache" / f"classifier-{data.name}-{_digest(data, targets, seed)}.pt"
@@ -151,7 +152,7 @@ class _Loss(NamedTuple):
 
 def _task(data: ImageSet) -> tuple[Tensor, int, Callable[[Classifier, Batch, int], _Loss]]:
     """Targets, (N,) classes or (N, K) attributes, their number K, and the loss that fits them."""
-    if data.labels is not None:
+    if data.labels is not None and (data.classes or not data.attributes):
 
         def by_class(network: Classifier, batch: Batch, _: int) -> _Loss:
             assert batch.labels is not None

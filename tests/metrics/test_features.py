@@ -134,6 +134,14 @@ def test_attributes_serve_where_there_are_no_labels(monkeypatch):
     assert (said == torch.stack(list(marks.values()), dim=1)).float().mean() > 0.95
 
 
+def test_attributes_serve_where_the_labels_name_no_class(monkeypatch):
+    """CelebA's labels are identities: thousands of people, a few pictures each."""
+    quick(monkeypatch)
+    marks = {"left": torch.arange(64) < 32, "odd": torch.arange(64) % 2 == 1}
+    found = classifier(toy(labels=torch.arange(64) * 100, attributes=marks), progress=False)
+    assert found.output.out_features == 2
+
+
 def test_a_set_with_nothing_to_learn_is_refused():
     with pytest.raises(ValueError, match="neither labels nor attributes"):
         classifier(toy(), progress=False)
