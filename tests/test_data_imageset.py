@@ -115,6 +115,19 @@ def test_binarize():
         grey.binarize("stochastic")
     with pytest.raises(ValueError, match="binarized already"):
         static.binarize("dynamic")
+    with pytest.raises(ValueError, match="binarized already"):
+        static.binarize("static", seed=4)
+
+
+@pytest.mark.parametrize("how", ["threshold", "static"])
+def test_black_and_white_images_are_not_made_grey_again(images, how):
+    binary = images.binarize(how)
+    assert binary.resize((6, 5)) is binary
+    with pytest.raises(ValueError, match=f"{how}.*first, then binarize"):
+        binary.resize((3, 3))
+    with pytest.raises(ValueError, match=f"{how}.*first, then binarize"):
+        binary.greyscale()
+    assert images.binarize("dynamic").resize((3, 3)).images.equal(images.resize((3, 3)).images)
 
 
 def test_bad_input_is_named():

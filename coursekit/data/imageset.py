@@ -129,6 +129,11 @@ class ImageSet:
 
     def _converted(self, change: Callable[[Tensor], Tensor]) -> ImageSet:
         """The set with `change`, float [0, 255] to float, applied to chunks of the images."""
+        if self.binarization in ("threshold", "static"):
+            raise ValueError(
+                f"the pixels are black or white ({self.binarization}) and would be grey again: "
+                "change size or color first, then binarize"
+            )
         chunks = [change(chunk.float()) for chunk in torch.split(self.images, _CHUNK)]
         images = torch.cat([chunk.round_().clamp_(0, 255).byte() for chunk in chunks])
         return replace(self, images=images)
@@ -167,14 +172,14 @@ class ImageSet:
         """
         if how not in get_args(Binarization):
             raise ValueError(f"how must be one of {', '.join(get_args(Binarization))}, got {how!r}")
-        if self.binarization not in ("none", how):
+        if self.binarization != "none":
             raise ValueError(
                 f"the set is binarized already ({self.binarization}); start from the grey images"
             )
         images = self.images
         if how == "threshold":
             images = (images > 127).byte() * 255
-        elif how == "static" and self.binarization == "none":
+        elif how == "static":
             generator = torch.Generator().manual_seed(seed)
             images = torch.cat(
                 [
