@@ -12,6 +12,8 @@ from torch.distributions import (
     Normal,
 )
 
+from coursekit.noise import seeded
+
 
 class LinearGaussianVAE(nn.Module):
     """p(z) = N(0, I), p(x|z) = N(W z + b, noise^2 I), q(z|x) = N(A x + c, diag(exp(logvar))).
@@ -89,8 +91,7 @@ class LinearGaussianVAE(nn.Module):
 
     def sample(self, count: int, seed: int = 0) -> Tensor:
         """Images from p(x): (count, *image_shape)."""
-        with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with torch.no_grad(), seeded(seed):
             images: Tensor = self.likelihood(self.prior.sample(torch.Size([count]))).sample()
         return images
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from coursekit.data import Batch, ImageSet
 from coursekit.models.autodecoder import AutoDecoder
+from coursekit.noise import seeded
 from coursekit.training.run import (
     Loss,
     Options,
@@ -18,7 +19,6 @@ from coursekit.training.run import (
     prepare,
     rate,
     run,
-    seeded,
     world,
 )
 

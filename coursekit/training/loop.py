@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from coursekit.data import Batch, ImageSet
+from coursekit.noise import seeded
 from coursekit.training.run import (
     Loss,
     Means,
@@ -20,7 +21,6 @@ from coursekit.training.run import (
     prepare,
     rate,
     run,
-    seeded,
     world,
 )
 

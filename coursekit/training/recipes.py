@@ -20,6 +20,7 @@ from coursekit.models.ladder import SkipVAE, attempt
 from coursekit.models.planar_flow import PlanarFlowVAE
 from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.vae import ConvVAE
+from coursekit.noise import seeded
 from coursekit.objectives import (
     SquaredError,
     cyclical_annealing,
@@ -32,7 +33,7 @@ from coursekit.objectives import (
 from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.latents import fit_latents
 from coursekit.training.loop import fit
-from coursekit.training.run import Loss, seeded, world
+from coursekit.training.run import Loss, world
 
 if TYPE_CHECKING:
     import pandas as pd

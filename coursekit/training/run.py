@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from coursekit import require
 from coursekit.data import Batch, ImageSet
+from coursekit.noise import rng_state, seeded, set_rng_state
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def run(
             for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             order.set_state(state["order"])
-            _set_rng_state(state["rng"][rank])
+            set_rng_state(state["rng"][rank])
             history, step = state["history"], state["step"]
             if step % per_epoch and step < total:
                 raise ValueError(
@@ -153,7 +154,7 @@ def run(
                     with seeded(seed + epoch):
                         on_epoch(epoch)
                     model.train()
-                rng = _of_all_processes(_rng_state(), processes)
+                rng = _of_all_processes(rng_state(), processes)
                 if folder is not None and rank == 0:
                     state = {
                         "model": model.state_dict(),
@@ -263,14 +264,6 @@ def world() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, torch's global generators start from `seed`; afterwards they are as before."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
 
 
 def _check_length(
@@ -385,14 +378,3 @@ def _of_all_processes(value: Any, processes: int) -> list[Any]:
     values = [None] * processes
     torch.distributed.all_gather_object(values, value)
     return values
-
-
-def _rng_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def _set_rng_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available() and state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from coursekit import data
 from coursekit.models import ConvVAE
 from coursekit.objectives import negative_elbo, reparameterize
-from coursekit.training import evaluate, fit, load_checkpoint
+from coursekit.training import evaluate, fit, load_checkpoint, save_checkpoint
 from coursekit.training.run import descend
 
 
@@ -91,6 +91,52 @@ def test_fit_leaves_the_global_generator_alone(digits):
     torch.set_rng_state(before)
     fit(model, digits, vae_loss, epochs=1, batch_size=32, progress=False)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_noise_of_an_apple_gpu(digits, tmp_path, monkeypatch):
+    """Validation leaves its generator alone, and a resumed run goes on where it stood.
+
+    The generator is one of the CPU, put where torch.mps keeps its own.
+    """
+    gpu = torch.Generator()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    for name, instead in {
+        "device_count": lambda: 1,
+        "manual_seed": gpu.manual_seed,
+        "get_rng_state": lambda device="mps": gpu.get_state(),
+        "set_rng_state": lambda state, device="mps": gpu.set_state(state),
+    }.items():
+        monkeypatch.setattr(torch.mps, name, instead)
+    drawn = []
+
+    def loss(model, batch, step):
+        noise = torch.rand((), generator=gpu)
+        if model.training:
+            drawn.append(noise.item())
+        return Squares(model.weight.square().sum() * noise, noise)
+
+    settings = {"batch_size": 96, "validation": digits, "device": "cpu", "progress": False}
+    fit(nn.Linear(2, 2), digits, loss, epochs=4, **settings)
+    assert len(set(drawn)) == 4
+    straight, drawn[:] = drawn[:], []
+    folder = {"checkpoints": tmp_path, "resume": True, **settings}
+    fit(nn.Linear(2, 2), digits, loss, epochs=2, **folder)
+    gpu.manual_seed(99)  # as in another process
+    fit(nn.Linear(2, 2), digits, loss, epochs=4, **folder)
+    assert drawn == straight
+
+
+def test_a_checkpoint_from_before_apple_gpus_resumes(digits, tmp_path):
+    settings = {"batch_size": 32, "checkpoints": tmp_path, "progress": False}
+    fit(small_vae(), digits, vae_loss, epochs=1, **settings)
+    state = load_checkpoint(tmp_path / "last.pt")
+    for kept in state["rng"]:
+        kept.pop("mps", None)
+    for name in ("split", "binarization", "shape", "recipe"):
+        state["settings"].pop(name, None)
+    save_checkpoint(tmp_path / "last.pt", state)
+    history = fit(small_vae(), digits, vae_loss, epochs=2, resume=True, **settings)
+    assert len(history) == 2
 
 
 def test_resume_ends_in_the_same_weights(digits, tmp_path):
