@@ -13,7 +13,7 @@ from coursekit import data
 from coursekit.models import ConvVAE
 from coursekit.objectives import negative_elbo, reparameterize
 from coursekit.training import evaluate, fit, load_checkpoint, save_checkpoint
-from coursekit.training.run import descend
+from coursekit.training.run import adam, descend
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,7 @@ def test_noise_of_an_apple_gpu(digits, tmp_path, monkeypatch):
 
     The generator is one of the CPU, put where torch.mps keeps its own.
     """
+    adam([nn.Parameter(torch.zeros(1))], 1.0)  # the first imports what reads is_available
     gpu = torch.Generator()
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     for name, instead in {
