@@ -7,8 +7,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot_history(history: "pd.DataFrame") -> "Figure":
-    """Draw each part of the loss over the epochs, in training and validation, two side by side."""
+def plot_history(history: "pd.DataFrame", unit: str = "nats per image") -> "Figure":
+    """Draw each part of the loss over the epochs, in training and validation, two side by side.
+
+    `unit` is what the loss is measured in.
+    """
     import matplotlib.pyplot as plt
 
     if len(history) == 0:
@@ -36,6 +39,6 @@ def plot_history(history: "pd.DataFrame") -> "Figure":
                 axis.plot(history.index, values, style, color=color, label=split, markersize=3)
         axis.set(title=part, xlabel="epoch")
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("nats per image")
+    axes[0].set_ylabel(unit)
     axes[0].legend()
     return figure

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from coursekit import require
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -19,6 +21,9 @@ def show_images(
     `labels`, one an image, are written below the images.
     """
     images = _displayable(images)
+    require.at_least("columns", columns, 1)
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"labels has {len(labels)} labels for {len(images)} images")
     rows = -(-len(images) // columns)
     height, width = images.shape[2:]
     cell = 0.85 if labels is None else 0.95
@@ -41,13 +46,14 @@ def show_rows(
 ) -> "Figure":
     """Draw rows of images one under the other, each with its name: original, reconstruction, …
 
-    Every value is (N, C, H, W), uint8 or in [0, 1], with the same N. `column_labels`, none or N of
-    them, are written above the columns: the weights of an interpolation, the values of a traversal.
+    Every value is (N, C, H, W), uint8 or in [0, 1], of the same shape. `column_labels`, none or N
+    of them, are written above the columns: the weights of an interpolation, the values of a
+    traversal.
     """
-    counts = {name: len(images) for name, images in rows.items()}
-    if len(set(counts.values())) != 1:
-        raise ValueError(f"rows have different numbers of images, {counts}: give each the same")
-    columns = next(iter(counts.values()))
+    shapes = {name: tuple(images.shape) for name, images in rows.items()}
+    if len(set(shapes.values())) != 1:
+        raise ValueError(f"rows have different shapes, {shapes}: give each the same")
+    columns = len(next(iter(rows.values())))
     if column_labels and len(column_labels) != columns:
         raise ValueError(f"column_labels has {len(column_labels)} labels for {columns} columns")
     stacked = torch.cat([_displayable(images) for images in rows.values()])
@@ -108,7 +114,7 @@ def _displayable(images: Tensor) -> Tensor:
     images = images.detach().cpu()
     images = images / 255 if images.dtype == torch.uint8 else images.float()
     low, high = images.aminmax()
-    if low < 0 or high > 1:
+    if not (low >= 0 and high <= 1):  # NaN is refused as well
         raise ValueError(
             f"images have values in [{low:.3g}, {high:.3g}], but uint8 or floats in [0, 1] are "
             "expected: apply sigmoid to logits"

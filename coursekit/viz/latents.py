@@ -106,6 +106,8 @@ def _draw_classes(
             f"labels has classes {present[0]} to {present[-1]}, but 0 to {len(COLORS) - 1} are "
             "expected, as more colors are not told apart: draw a subset, or give floating labels"
         )
+    if classes and present[-1] >= len(classes):
+        raise ValueError(f"classes has {len(classes)} names, but labels has class {present[-1]}")
     names = {label: classes[label] if classes else str(label) for label in present}
     for view in views:  # all classes in one go, so that none covers the others
         view.scatter(*points.T, c=[COLORS[label] for label in labels], s=6)

@@ -27,8 +27,12 @@ def test_labels_are_written():
 def test_rows_are_named():
     figure = viz.show_rows({"original": torch.rand(4, 1, 5, 5), "mean": torch.rand(4, 1, 5, 5)})
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["original", "mean"]
-    with pytest.raises(ValueError, match="different numbers"):
-        viz.show_rows({"a": torch.rand(4, 1, 5, 5), "b": torch.rand(3, 1, 5, 5)})
+
+
+@pytest.mark.parametrize("other", [(3, 1, 5, 5), (4, 3, 5, 5), (4, 1, 5, 6)])
+def test_rows_of_different_shapes_are_refused(other):
+    with pytest.raises(ValueError, match=r"rows have different shapes, .*'b': \("):
+        viz.show_rows({"a": torch.rand(4, 1, 5, 5), "b": torch.rand(other)})
 
 
 def test_columns_are_labelled():
@@ -52,6 +56,9 @@ def test_curves_show_the_history():
     (axes,) = viz.plot_history(history).axes
     assert [line.get_label() for line in axes.lines] == ["train", "validation"]
     assert np.array_equal(axes.lines[1].get_ydata(), [4, 3])
+    assert axes.get_ylabel() == "nats per image"
+    (axes,) = viz.plot_history(history, unit="squared error per image").axes
+    assert axes.get_ylabel() == "squared error per image"
 
 
 def test_curves_of_three_parts_stand_in_two_rows():
@@ -70,8 +77,21 @@ def test_curves_of_three_parts_stand_in_two_rows():
         (torch.rand(4, 5, 5), "add a missing axis"),
         (torch.rand(2, 4, 5, 5), "C = 1 or 3"),
         (torch.randn(9, 1, 5, 5) * 9, "apply sigmoid"),
+        (torch.rand(2, 1, 5, 5) * torch.nan, "values in .nan, nan."),
     ],
 )
 def test_bad_images_are_named(images, message):
     with pytest.raises(ValueError, match=message):
         viz.show_images(images)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": ["a", "b"]}, "labels has 2 labels for 3 images"),
+        ({"columns": 0}, "columns is 0, but it must be at least 1"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        viz.show_images(torch.rand(3, 1, 5, 5), **options)

@@ -73,6 +73,7 @@ def test_tsne_keeps_neighbors_and_repeats_itself():
         (lambda z, y: viz.show_latents(z[:, :1], y), "codes has shape"),
         (lambda z, y: viz.show_latents(z, y[1:]), "labels has shape"),
         (lambda z, y: viz.show_latents(z, y + 8), "0 to 9 are expected"),
+        (lambda z, y: viz.show_latents(z, y, ("cat", "dog")), "classes has 2 names, .* class 2"),
         (lambda z, y: viz.tsne(z, perplexity=500.0), "perplexity is 500"),
         (lambda z, y: viz.tsne(z[:, 0]), "codes has shape"),
     ],
