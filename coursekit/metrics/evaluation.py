@@ -29,6 +29,7 @@ def evaluating(model: object, seed: int = 0) -> Iterator[torch.device]:
         with torch.no_grad(), seeded(_OFFSET + seed):
             yield device
     finally:
+        module.train(modes[0][1])  # a model's own train() may do more than set the modes
         for layer, mode in modes:
             layer.training = mode
 

@@ -175,6 +175,13 @@ def test_each_layer_is_left_in_its_own_mode(model):
     assert not model.frozen.training
 
 
+def test_a_model_that_does_more_in_train_is_told_of_both_changes(model, monkeypatch):
+    told, train = [], model.train
+    monkeypatch.setattr(model, "train", lambda mode=True: told.append(mode) or train(mode))
+    elbo(model, model.sample(2))
+    assert told == [False, True]
+
+
 def test_noise_is_independent_of_images_drawn_with_the_same_seed(model):
     model.solve_encoder()
     x = model.sample(2000, seed=3)
