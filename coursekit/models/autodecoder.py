@@ -129,13 +129,13 @@ class VariationalAutoDecoder(AutoDecoder):
         """q_i(z) of the images at the positions `index` (B,): batch shape (B,), event (L,)."""
         location, spread = self.location(index), self.spread(index)
         if self.family == "normal":
-            return Independent(Normal(location, spread.exp()), 1)
+            return Independent(Normal(location, spread.exp(), validate_args=False), 1)
         if self.family == "laplace":
-            return Independent(Laplace(location, spread.exp()), 1)
+            return Independent(Laplace(location, spread.exp(), validate_args=False), 1)
         # A half width in (0, 1), and a center that leaves room for it: a >= -1 and b <= 1.
         half = torch.sigmoid(spread)
         center = (1.0 - half) * torch.tanh(location)
-        return Independent(Uniform(center - half, center + half), 1)
+        return Independent(Uniform(center - half, center + half, validate_args=False), 1)
 
     def codes(self, index: Tensor) -> Tensor:
         """The means (B, L) of the posteriors of the images at the positions `index` (B,)."""
@@ -144,7 +144,8 @@ class VariationalAutoDecoder(AutoDecoder):
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z) of codes (B, L): batch shape (B,), event shape (C, H, W)."""
-        return Independent(Normal(self.decode(z), self.log_noise.exp()), 3)
+        mean = self.decode(z)
+        return Independent(Normal(mean, self.log_noise.exp(), validate_args=False), 3)
 
     def for_new_images(self, count: int) -> Self:
         """The same model for another set: fresh posteriors, and a frozen copy of the decoder."""

@@ -39,4 +39,5 @@ class GaussianVAE(ConvVAE):
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z) of codes (B, L): batch shape (B,), event shape (C, H, W)."""
-        return Independent(Normal(torch.sigmoid(self.decode(z)), self.log_scale.exp()), 3)
+        mean = torch.sigmoid(self.decode(z))
+        return Independent(Normal(mean, self.log_scale.exp(), validate_args=False), 3)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, constraints
+from torch.distributions import Distribution, constraints
 
 from coursekit import require
-from coursekit.models.vae import bernoulli, conv_decoder, conv_encoder
+from coursekit.models.vae import bernoulli, conv_decoder, conv_encoder, gaussian
 
 
 class Chain(Distribution):
@@ -96,7 +96,7 @@ class HierarchicalVAE(nn.Module):
 
         def top(z: Tensor) -> Distribution:
             zero = z.new_zeros(*z.shape[:-1], first)
-            return Independent(Normal(zero, torch.ones_like(zero)), 1)
+            return gaussian(zero, zero)
 
         nothing = next(self.parameters()).new_zeros(0)
         return Chain([top, *self.priors], self.latent_dims, nothing)
@@ -132,4 +132,4 @@ class GaussianMLP(nn.Module):
     def forward(self, x: Tensor) -> Distribution:
         """(..., inputs) -> a distribution of batch shape (...) and event shape (dim,)."""
         mu, logvar = self.net(x).to(x.dtype).chunk(2, dim=-1)
-        return Independent(Normal(mu, torch.exp(0.5 * logvar)), 1)
+        return gaussian(mu, logvar)

@@ -138,4 +138,4 @@ class IAFVAE(ConvVAE):
         for net in self.flows:
             assert isinstance(net, AutoregressiveNet)  # ModuleList forgets the type
             steps += [InverseAutoregressive(net, context), Reverse(cache_size=1)]
-        return TransformedDistribution(base, steps)
+        return TransformedDistribution(base, steps, validate_args=False)

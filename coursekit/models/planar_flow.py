@@ -98,7 +98,7 @@ class PlanarFlow(nn.Module):
     def distribution(self) -> Distribution:
         """The density: event shape (L,)."""
         zero = torch.zeros_like(self.u[0])
-        base = Independent(Normal(zero, torch.ones_like(zero)), 1)
+        base = Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1)
         return TransformedDistribution(base, planar_flows(self.u, self.w, self.b))
 
 
@@ -133,4 +133,5 @@ class PlanarFlowVAE(ConvVAE):
         base = gaussian(*self.heads(h, x.dtype))
         parameters = self.to_flows(h).to(x.dtype).unflatten(1, (self.flows, -1))
         u, w, b = parameters.split([self.latent_dim, self.latent_dim, 1], dim=-1)
-        return TransformedDistribution(base, planar_flows(u, w, b.squeeze(-1)))
+        flows = planar_flows(u, w, b.squeeze(-1))
+        return TransformedDistribution(base, flows, validate_args=False)

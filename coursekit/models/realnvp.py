@@ -83,4 +83,5 @@ class RealNVP(nn.Module):
         layers: list[Transform] = [
             AffineCoupling(net, keep) for net, keep in zip(self.nets, self.keep, strict=True)
         ]
-        return TransformedDistribution(Independent(Normal(0 * one, one), 1), layers)
+        base = Independent(Normal(0 * one, one, validate_args=False), 1)
+        return TransformedDistribution(base, layers)

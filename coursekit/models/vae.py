@@ -57,7 +57,7 @@ class VAE(nn.Module):
     def prior(self) -> Distribution:
         """p(z) = N(0, I): event shape (L,)."""
         zero = self.to_mu.bias.new_zeros(self.latent_dim)
-        return Independent(Normal(zero, torch.ones_like(zero)), 1)
+        return Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1)
 
     def posterior(self, x: Tensor) -> Distribution:
         """q(z|x) of images (B, C, H, W): batch shape (B,), event shape (L,)."""
@@ -96,8 +96,12 @@ class ConvVAE(VAE):
 
 
 def gaussian(mu: Tensor, logvar: Tensor) -> Distribution:
-    """N(mu, diag(exp(logvar))) of mu, logvar (B, L): batch shape (B,), event shape (L,)."""
-    return Independent(Normal(mu, torch.exp(0.5 * logvar)), 1)
+    """N(mu, diag(exp(logvar))) of mu, logvar (..., L): batch shape (...), event shape (L,).
+
+    Not validated, like every distribution of a network's outputs here: where training blows up,
+    the loss becomes NaN, and the loop says so.
+    """
+    return Independent(Normal(mu, torch.exp(0.5 * logvar), validate_args=False), 1)
 
 
 def bernoulli(logits: Tensor) -> Distribution:
