@@ -65,9 +65,15 @@ def fit_adversaries(
     train = train.to(device)
     judge = prepare(model, discriminator_loss, device, precision, compile)
     forge = prepare(model, generator_loss, device, precision, compile)
-    weights = {"discriminator": list(model.get_submodule("discriminator").parameters())}
-    own = set(weights["discriminator"])
-    weights["generator"] = [p for p in model.parameters() if p not in own]
+    own = set(model.get_submodule("discriminator").parameters())
+    learned = [p for p in model.parameters() if p.requires_grad]
+    weights = {
+        "discriminator": [p for p in learned if p in own],
+        "generator": [p for p in learned if p not in own],
+    }
+    for side, parameters in weights.items():
+        if not parameters:
+            raise ValueError(f"the {side} is frozen: set requires_grad on what it is to learn")
     turns = {
         "discriminator": (judge, adam(weights["discriminator"], lr[0], betas), lr[0]),
         "generator": (forge, adam(weights["generator"], lr[1], betas), lr[1]),
@@ -103,7 +109,8 @@ def fit_adversaries(
             **options,
         )
     finally:
-        model.requires_grad_(True)
+        for parameter in learned:
+            parameter.requires_grad_(True)
 
 
 def gan_losses(

@@ -59,6 +59,21 @@ def test_each_side_moves_its_own_weights(digits):
         assert all(p.requires_grad for p in model.parameters())
 
 
+def test_what_is_frozen_stays_as_it_was(digits):
+    model, fresh = small_gan(), small_gan()
+    frozen = model.generator[0].weight, model.discriminator[1].bias
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    fit_adversaries(model, digits, *gan_losses(), steps=2, **SETTINGS)
+    for name, now in model.named_parameters():
+        still = any(now is parameter for parameter in frozen)
+        assert torch.equal(now, fresh.get_parameter(name)) == still
+        assert now.requires_grad != still
+    model.generator.requires_grad_(False)
+    with pytest.raises(ValueError, match="the generator is frozen"):
+        fit_adversaries(model, digits, *gan_losses(), steps=1, **SETTINGS)
+
+
 def test_one_step_is_the_textbook_step(digits):
     """The first step by hand: discriminator ascends, then the generator against the new one."""
     images = digits.subset(slice(32))
@@ -127,11 +142,33 @@ def test_the_generator_moves_after_every_so_many_batches(digits):
     assert steps == {"d": list(range(7)), "g": [2, 5]}
 
 
-def test_a_conditional_gan_is_told_the_labels(digits):
+def test_a_conditional_gan_is_told_the_labels(digits, monkeypatch):
     torch.manual_seed(0)
     model = ConditionalGAN((1, 8, 8), latent_dim=2)
-    history = fit_adversaries(model, digits, *gan_losses(), epochs=1, **SETTINGS)
-    assert history.train_discriminator_loss.notna().all()
+    told = []
+
+    def spy(method):
+        def listen(x, labels=None):
+            told.append((method.__name__, labels))
+            return method(x, labels)
+
+        return listen
+
+    monkeypatch.setattr(model, "generate", spy(model.generate))
+    monkeypatch.setattr(model, "discriminate", spy(model.discriminate))
+    batch = next(digits.batches(32, shuffle=True, generator=torch.Generator().manual_seed(0)))
+    calls = ["generate", "discriminate", "discriminate"]
+    for game in ("non-saturating", "saturating", "hinge", "wgan-gp"):
+        judge, forge = gan_losses(game)
+        for loss, expected in (
+            (judge, [*calls, "discriminate"] if game == "wgan-gp" else calls),
+            (forge, calls[:2]),
+        ):
+            told.clear()
+            loss(model, batch, 0)
+            assert [name for name, _ in told] == expected
+            assert all(torch.equal(labels, batch.labels) for _, labels in told)
+    fit_adversaries(model, digits, *gan_losses(), epochs=1, **SETTINGS)
     with pytest.raises(ValueError, match="labels is missing"):
         fit_adversaries(model, unlabeled(digits), *gan_losses(), epochs=1, **SETTINGS)
 
