@@ -64,8 +64,6 @@ def fit_latents(
     prepared = prepare(model, loss, device, precision, compile=False)
     latent_lr = lr if latent_lr is None else latent_lr
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
-    for table in tables:
-        table.sparse = True
     codes = {table.weight for table in tables}
     rest = [p for p in model.parameters() if p.requires_grad and p not in codes]
     rates: dict[torch.optim.Optimizer, Rate] = {
@@ -77,14 +75,20 @@ def fit_latents(
     def update(batch: Batch, step: int) -> dict[str, Tensor]:
         return descend(rates, prepared(model, batch, step), step)
 
-    return run(
-        model,
-        list(rates),
-        train.to(device),
-        update,
-        must_agree={"lr": rate(lr, 0), "latent_lr": rate(latent_lr, 0), "precision": precision},
-        **options,
-    )
+    try:
+        for table in tables:
+            table.sparse = True
+        return run(
+            model,
+            list(rates),
+            train.to(device),
+            update,
+            must_agree={"lr": rate(lr, 0), "latent_lr": rate(latent_lr, 0), "precision": precision},
+            **options,
+        )
+    finally:
+        for table in tables:  # other optimizers take no sparse gradients
+            table.sparse = False
 
 
 def infer_latents(

@@ -7,7 +7,7 @@ from torch import Tensor
 from coursekit import data
 from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
 from coursekit.objectives import elbo_from_distributions
-from coursekit.training import fit_latents, infer_latents
+from coursekit.training import fit, fit_latents, infer_latents
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,21 @@ def test_codes_of_new_images_come_from_the_frozen_decoder(digits):
     assert history.train_loss.iloc[-1] < 0.9 * history.train_loss.iloc[0]
     again, _ = infer_latents(model, test, squares, epochs=20, **SETTINGS)
     assert torch.equal(again.location.weight, found.location.weight)
+
+
+def test_other_optimizers_can_follow(digits):
+    """The tables' gradients are sparse for as long as fit_latents runs, and no longer."""
+    model = autodecoder()
+    fit_latents(model, digits, squares, epochs=1, **SETTINGS)
+    history = fit(model, digits, squares, epochs=2, **SETTINGS)
+    assert history.train_loss.iloc[-1] < history.train_loss.iloc[0]
+
+    def broken(model, batch, step):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_latents(model, digits, broken, epochs=1, **SETTINGS)
+    assert not model.location.sparse
 
 
 def test_bad_settings_are_named(digits, tmp_path):
