@@ -187,6 +187,6 @@ def _digest(data: ImageSet, targets: Tensor, seed: int) -> str:
 def _read(network: Classifier, path: Path) -> bool:
     try:
         load_weights(network, load_checkpoint(path)["model"], path)
-    except (FileNotFoundError, ValueError):  # not there, or damaged: train it anew
+    except (OSError, ValueError):  # not there, not readable or damaged: train it anew
         return False
     return True

@@ -1,7 +1,7 @@
 """Checkpoints: written beside their name and moved into place, read without running anything."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        # Not tempfile, whose files nobody else may read.
+        partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with partial.open("xb") as file:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
         except BaseException:
-            Path(partial).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             raise
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         raise OSError(
@@ -36,7 +37,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote. Only tensors and plain values are ever loaded.
 
-    Raises FileNotFoundError, or ValueError where the file is no checkpoint of ours.
+    Raises FileNotFoundError, PermissionError, or ValueError where the file is no checkpoint of ours.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -44,6 +45,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:  # says nothing of what the file holds
+        raise
     except Exception as error:  # torch.load raises whatever a damaged file leads it to
         raise ValueError(
             f"{path} is damaged or not a checkpoint of coursekit: "

@@ -33,6 +33,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert load_checkpoint(path)["step"] == 1
 
 
+def test_others_may_read_what_they_may_read_of_any_file(tmp_path):
+    save_checkpoint(tmp_path / "last.pt", {"model": {}})
+    (tmp_path / "plain").write_bytes(b"")
+    modes = {(tmp_path / name).stat().st_mode for name in ("last.pt", "plain")}
+    assert len(modes) == 1
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"model": {}})
+
+    def denied(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(torch, "load", denied)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        load_checkpoint(path)
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="choose a folder that can be written"):
