@@ -37,7 +37,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote. Only tensors and plain values are ever loaded.
 
-    Raises FileNotFoundError, PermissionError, or ValueError where the file is no checkpoint of ours.
+    Raises FileNotFoundError, PermissionError, or ValueError where it is no checkpoint of ours.
     """
     if not path.exists():
         raise FileNotFoundError(
