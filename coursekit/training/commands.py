@@ -40,6 +40,8 @@ def _train(args: argparse.Namespace) -> int:
         return 0
     if args.recipe is None:
         raise ValueError(f"which recipe? One of {', '.join(RECIPES)}; see coursekit train --list")
+    if args.device is not None:
+        _check_device(args.device)
     _join_processes()
     out = args.out or Path("runs") / args.recipe
     names = ("epochs", "batch_size", "device", "precision", "tensorboard")
@@ -86,6 +88,18 @@ def _table() -> str:
     )
 
 
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(
+            f"--device is {name}, which this machine or its torch has not: give cpu, cuda or mps, "
+            "or leave it out for the fastest there is"
+        ) from None
+
+
 def _join_processes() -> None:
     """Join the other processes where torchrun started several."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -94,4 +108,5 @@ def _join_processes() -> None:
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+        # nccl alone would refuse the means of an epoch, which are on the CPU.
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
