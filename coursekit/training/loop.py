@@ -48,6 +48,7 @@ def fit(
     tensorboard: str | Path | None = None,
     on_epoch: Callable[[int], object] | None = None,
     progress: bool = True,
+    recipe: str | None = None,
 ) -> "pd.DataFrame":
     """Minimize `loss` over `train` with Adam; return the history, a row an epoch.
 
@@ -66,6 +67,7 @@ def fit(
     tensorboard: a folder for TensorBoard's event files.
     on_epoch: called with the number of each epoch when it is over, before its checkpoint, with the
         model in eval mode and noise of its own, so that looking does not change the training.
+    recipe: a name for model and loss, which a resumed run must share.
 
     The history has a column `train_<part>`, and with `validation` a column `validation_<part>`,
     for each part of the loss: means over all images, so that both are on the same scale. Training
@@ -90,7 +92,11 @@ def fit(
 
     def validate(step: int) -> dict[str, float]:
         assert validation is not None
-        return evaluate(model, validation, prepared, seed=seed, device=device, step=step)
+        # As much memory as 500 images of 3x64x64 take, whatever the size.
+        at_once = max(1, min(500, 500 * 3 * 64 * 64 // validation.images.shape[1:].numel()))
+        return evaluate(
+            model, validation, prepared, batch_size=at_once, seed=seed, device=device, step=step
+        )
 
     return run(
         model,
@@ -109,6 +115,7 @@ def fit(
         tensorboard=tensorboard,
         on_epoch=on_epoch,
         progress=progress,
+        recipe=recipe,
     )
 
 

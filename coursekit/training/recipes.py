@@ -100,8 +100,8 @@ def train(
             f"{folder} already holds a run: go on with it by --resume (resume=True), or choose "
             "another folder"
         )
-    images = _load(recipe, data, "train", size or recipe.size, seed)
-    settings = recipe.settings | settings
+    images = _load(recipe, data, "train", recipe.size if size is None else size, seed)
+    settings = recipe.settings | {"recipe": name} | settings
     if recipe.loop is fit:
         split = "validation" if "validation" in sets.splits(images.name) else "test"
         settings["validation"] = _load(recipe, data, split, max(1, len(images) // 10), seed)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from math import ceil, isfinite
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
@@ -60,6 +61,7 @@ class Options(TypedDict, total=False):
     tensorboard: str | Path | None
     on_epoch: Callable[[int], object] | None
     progress: bool
+    recipe: str | None
 
 
 def run(
@@ -80,6 +82,7 @@ def run(
     tensorboard: str | Path | None = None,
     on_epoch: Callable[[int], object] | None = None,
     progress: bool = True,
+    recipe: str | None = None,
 ) -> "pd.DataFrame":
     """Call `update` on every batch of every epoch; return the history, a row an epoch.
 
@@ -103,8 +106,12 @@ def run(
     must_agree = {
         "seed": seed,
         "batch_size": batch_size,
+        "recipe": recipe,
         "data": train.name,
+        "split": train.split,
+        "binarization": train.binarization,
         "images": len(train),
+        "shape": list(train.images.shape[1:]),
         "processes": processes,
         **must_agree,
     }
@@ -145,7 +152,10 @@ def run(
                     bar.update()
                 row = {"epoch": float(epoch)} | _over_processes(means.result("train_"), processes)
                 if validate is not None:
-                    row |= {f"validation_{k}": v for k, v in validate(step).items()}
+                    # The first process's figures for all: each has BatchNorm averages of its own,
+                    # and patience must stop them in the same epoch.
+                    figures = _of_all_processes(validate(step), processes)[0]
+                    row |= {f"validation_{k}": v for k, v in figures.items()}
                 history.append(row)
                 log(row)
                 if on_epoch is not None:
@@ -274,6 +284,8 @@ def _check_length(
     given = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "patience": patience}
     for name, value in given.items():
         if value is not None:
+            if not isinstance(value, Integral):
+                raise ValueError(f"{name} is {value}, but a whole number is expected")
             require.at_least(name, value, 1)
 
 
@@ -296,10 +308,10 @@ def _check_batches(model: nn.Module, images: int, batch_size: int) -> None:
 
 
 def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
-    for name in old | new:
-        if old.get(name) != new.get(name):
+    for name in old:  # older checkpoints know fewer settings
+        if old[name] != new.get(name):
             raise ValueError(
-                f"{path} was trained with {name}={old.get(name)}, and this run asks for "
+                f"{path} was trained with {name}={old[name]}, and this run asks for "
                 f"{new.get(name)}: resume with the same settings, or start in another folder"
             )
 

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -235,6 +236,10 @@ def test_bad_settings_are_named(digits, tmp_path):
         fit(model, digits, vae_loss, epochs=1, batch_size=95)
     with pytest.raises(ValueError, match="needs checkpoints="):
         fit(model, digits, vae_loss, epochs=1, resume=True)
+    for change in ({"epochs": 1.5}, {"steps": 1.5}, {"epochs": 1, "batch_size": 9.6}):
+        name, value = list(change.items())[-1]
+        with pytest.raises(ValueError, match=f"{name} is {value}, but a whole number"):
+            fit(model, digits, vae_loss, **change)
     with pytest.raises(ValueError, match="epochs is None and steps None: give one"):
         fit(model, digits, vae_loss)
     with pytest.raises(ValueError, match="epochs is 1 and steps 1: give one"):
@@ -245,12 +250,15 @@ def test_bad_settings_are_named(digits, tmp_path):
         fit(model, digits, vae_loss, epochs=1, precision="fp16")
     with pytest.raises(ValueError, match="data is empty"):
         evaluate(model, digits.subset([]), vae_loss)
+    with pytest.raises(ValueError, match="data is empty"):
+        fit(model, digits, vae_loss, epochs=1, validation=digits.subset([]), progress=False)
 
 
 def test_settings_must_agree_on_resume(digits, tmp_path):
     settings = {"epochs": 1, "batch_size": 32, "checkpoints": tmp_path, "progress": False}
     fit(small_vae(), digits, vae_loss, **settings)
     for change, message in [
+        ({"recipe": "small"}, "trained with recipe=None, and this run asks for small"),
         ({"lr": 1e-4}, "trained with lr=0.001, and this run asks for 0.0001"),
         ({"seed": 3}, "seed=0"),
         ({"precision": "bf16"}, "precision=fp32"),
@@ -259,6 +267,41 @@ def test_settings_must_agree_on_resume(digits, tmp_path):
             fit(small_vae(), digits, vae_loss, resume=True, **(settings | change))
     with pytest.raises(ValueError, match="images=96, and this run asks for 95"):
         fit(small_vae(), digits.subset(slice(95)), vae_loss, resume=True, **settings)
+    for change, message in [
+        ({"split": "test"}, "split=train, and this run asks for test"),
+        ({"binarization": "dynamic"}, "binarization=none, and this run asks for dynamic"),
+        ({"images": digits.images[..., :14]}, r"shape=\[1, 28, 28\], and .* \[1, 28, 14\]"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            fit(small_vae(), replace(digits, **change), vae_loss, resume=True, **settings)
+
+
+def test_validation_of_large_images_takes_small_batches():
+    """As much memory as 500 images of 3x64x64 need, and never more than 500 images."""
+    lengths = []
+
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.level = nn.Parameter(torch.zeros(()))
+
+    def loss(model, batch, step):
+        if not model.training:
+            lengths.append(len(batch.index))
+        error = (batch.images.mean() - model.level).square()
+        return Squares(error, error)
+
+    for shape, expected in [
+        ((60, 3, 218, 178), [52, 8]),
+        ((501, 3, 64, 64), [500, 1]),
+        ((501, 1, 8, 8), [500, 1]),
+        ((2, 3, 2048, 2048), [1, 1]),
+    ]:
+        images = data.ImageSet("zeros", "test", torch.zeros(shape, dtype=torch.uint8))
+        train = images.subset(slice(2))
+        fit(Mean(), train, loss, epochs=1, validation=images, progress=False)
+        assert lengths == expected
+        lengths.clear()
 
 
 def test_steps(digits, tmp_path):

@@ -1,12 +1,14 @@
 import argparse
+import sys
 
 import pandas as pd
 import pytest
 import torch
 
 from coursekit import data
+from coursekit.cli import main
 from coursekit.models import ConvVAE
-from coursekit.training import commands, load_checkpoint
+from coursekit.training import commands, load_checkpoint, save_checkpoint
 from coursekit.training.recipes import RECIPES, train
 
 TINY = {"size": 2, "epochs": 1, "batch_size": 2, "progress": False}
@@ -78,6 +80,17 @@ def test_command_resumes_to_the_same_weights(tmp_path, capsys, monkeypatch):
     assert all(torch.equal(whole["model"][k], v) for k, v in parts["model"].items())
 
 
+def test_a_run_goes_on_with_its_own_recipe_alone(tmp_path):
+    train("vae-annealed", out=tmp_path, **TINY)
+    settings = TINY | {"epochs": 2}
+    with pytest.raises(ValueError, match="recipe=vae-annealed, and this run asks for vae-cycl"):
+        train("vae-cyclical", out=tmp_path, resume=True, **settings)
+    state = load_checkpoint(tmp_path / "last.pt")
+    del state["settings"]["recipe"]  # as in an older checkpoint
+    save_checkpoint(tmp_path / "last.pt", state)
+    assert len(train("vae-annealed", out=tmp_path, resume=True, **settings).history) == 2
+
+
 def test_list_shows_every_recipe(capsys):
     assert run("--list") == 0
     shown = capsys.readouterr().out.splitlines()
@@ -94,8 +107,26 @@ def test_bad_commands_are_named(tmp_path):
         run("mnist-gan", "--data", "minst", "--out", tmp_path)
     with pytest.raises(ValueError, match="epochs is 0"):
         run("mnist-gan", *SMALL, "--epochs", 0, "--out", tmp_path)
+    with pytest.raises(ValueError, match="size"):
+        run("mnist-gan", "--size", 0, "--out", tmp_path)
     with pytest.raises(SystemExit):
         run("mnist-gan", "--precision", "fp8")
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda", "cuda:99"])
+def test_a_device_that_is_not_there(device, capsys, monkeypatch):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("it is there")
+    monkeypatch.setattr("coursekit.training.recipes.train", None)  # no data is loaded before
+    assert main(["train", "mnist-gan", "--device", device]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_tensorboard_that_is_not_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    out = ("--out", str(tmp_path), "--tensorboard", str(tmp_path))
+    assert main(["train", "mnist-vae-2", *map(str, SMALL), "--epochs", "1", *out]) == 2
+    assert "needs the package tensorboard" in capsys.readouterr().err
 
 
 def test_interrupt_says_how_to_go_on(tmp_path, capsys, monkeypatch):
