@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit.models import DCGAN, MLPGAN, ConditionalGAN
+from coursekit.models import DCGAN, MLPGAN, VAEGAN, ConditionalGAN
 from coursekit.objectives import (
     bce_discriminator,
     gradient_penalty,
@@ -75,11 +75,31 @@ def test_the_class_matters_to_both_networks():
 
 def test_a_score_depends_on_its_own_image_alone():
     """What a gradient penalty needs: no normalization over the batch in the discriminators."""
-    x = torch.rand(3, 1, 8, 8)
-    for model in (MLPGAN((1, 8, 8)), DCGAN((1, 8, 8))):
-        scores = model.eval().discriminate(x)
-        torch.testing.assert_close(scores[:1], model.discriminate(x[:1]))
-        assert gradient_penalty(model.discriminate, x, x).ndim == 0
+    x, labels = torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 2])
+    for model in (
+        MLPGAN((1, 8, 8)),
+        DCGAN((1, 8, 8)),
+        ConditionalGAN((1, 8, 8)),
+        VAEGAN((1, 8, 8), 2, widths=(4, 8)),
+    ):
+        for layer in model.modules():  # in training mode, where BatchNorm would mix the batch
+            if isinstance(layer, nn.Dropout):
+                layer.eval()
+        conditional = isinstance(model, ConditionalGAN)
+        scores = model.discriminate(x, labels) if conditional else model.discriminate(x)
+        one = (x[:1], labels[:1]) if conditional else (x[:1],)
+        torch.testing.assert_close(scores[:1], model.discriminate(*one))
+        if not conditional:
+            assert gradient_penalty(model.discriminate, x, x).ndim == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "slope", "layers"),
+    [(MLPGAN(), 0.2, 6), (DCGAN(), 0.3, 5), (ConditionalGAN(), 0.2, 5)],
+)
+def test_slopes_of_the_leaky_relus(model, slope, layers):
+    slopes = [m.negative_slope for m in model.modules() if isinstance(m, nn.LeakyReLU)]
+    assert slopes == layers * [slope]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 import argparse
+import math
 import sys
 
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from coursekit import data
 from coursekit.cli import main
 from coursekit.models import ConvVAE
-from coursekit.training import commands, load_checkpoint, save_checkpoint
+from coursekit.models.gan import GAN
+from coursekit.training import commands, load_checkpoint, recipes, save_checkpoint
 from coursekit.training.recipes import RECIPES, train
 
 TINY = {"size": 2, "epochs": 1, "batch_size": 2, "progress": False}
@@ -49,13 +52,116 @@ def test_the_test_split_chooses_nothing_where_it_need_not(monkeypatch):
     assert seen == digits + [("optdigits", split) for split in optdigits]
 
 
-def test_beta_of_the_celeba_recipe():
-    (loss,) = RECIPES["celeba-vae-3"].losses
+PUBLISHED = {  # images, epochs, batch, lr, betas
+    "celeba-vae-3": (30_000, 50, 64, 1e-4, None),
+    "celeba-vae-100": (30_000, 50, 64, 1e-4, None),
+    "autodecoder": (60_000, 30, 64, 1e-2, None),
+    "vad-normal": (60_000, 30, 64, 1e-2, None),
+    "vad-laplace": (60_000, 30, 64, 1e-2, None),
+    "vad-uniform": (60_000, 30, 64, 1e-2, None),
+    "ladder-1": (20_000, 50, 512, 1e-3, None),
+    "ladder-2": (20_000, 50, 128, 1e-3, None),
+    "ladder-3": (20_000, 50, 128, 1e-3, None),
+    "ladder-4": (20_000, 80, 128, 1e-4, None),
+    "ladder-5": (20_000, 100, 256, 1e-4, None),
+    "mnist-vae-2": (60_000, 30, 128, 1e-3, None),
+    "mnist-gan": (60_000, 50, 256, (1e-4, 1e-4), (0.9, 0.999)),
+    "mnist-cgan": (60_000, 20, 64, (3e-4, 3e-4), (0.9, 0.999)),
+    "autoencoder": (20_000, 50, 128, 1e-3, None),
+    "vae-annealed": (20_000, 50, 128, 1e-3, None),
+    "vae-free-bits": (20_000, 50, 128, 1e-3, None),
+    "vae-cyclical": (20_000, 50, 128, 1e-3, None),
+    "vae-planar-flows": (20_000, 50, 128, 1e-3, None),
+    "mlp-gan": (60_000, 50, 128, (4e-4, 1e-4), None),  # betas of fit_adversaries: 0.5, 0.999
+}
+
+
+def test_settings_are_the_published_ones():
+    found = {
+        name: (recipe.size, *map(recipe.settings.get, ("epochs", "batch_size", "lr", "betas")))
+        for name, recipe in RECIPES.items()
+    }
+    assert found == PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("names", "weights"),
+    [
+        (("celeba-vae-3", "celeba-vae-100"), (0.3, 0.3, 0.3, 0.3)),
+        (("mnist-vae-2", "ladder-1", "ladder-2", "ladder-3", "ladder-4"), (1, 1, 1, 1)),
+        (("vae-annealed", "vae-planar-flows"), (0, 0.0625, 0.5, 1)),
+        (("vae-cyclical",), (0, 0.5, 0, 1)),
+    ],
+)
+def test_weight_of_the_kl(names, weights):
     torch.manual_seed(0)
+    model = ConvVAE((3, 8, 8), 3, widths=(4,))
     batch = next(data.load("faces", size=4, resolution=(8, 8)).batches(4))
-    parts = loss(ConvVAE((3, 8, 8), 3, widths=(4,)), batch, 0)
-    assert parts.kl > 0
-    torch.testing.assert_close(parts.loss, parts.reconstruction + 0.3 * parts.kl)
+    for name in names:
+        (loss,) = RECIPES[name].losses
+        for step, weight in zip((0, 625, 5_000, 10_000), weights, strict=True):
+            parts = loss(model, batch, step)
+            assert parts.kl > 0
+            found = (parts.loss - parts.reconstruction) / parts.kl
+            assert found.item() == pytest.approx(weight, abs=1e-3)
+
+
+def test_free_bits_are_half_a_nat_a_dimension():
+    model = ConvVAE((3, 8, 8), 3, widths=(4,))
+    for head in (model.to_mu, model.to_logvar):  # a KL of 0, all of it below the floor
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    batch = next(data.load("faces", size=4, resolution=(8, 8)).batches(4))
+    for step in (0, 5_000, 10_000):
+        parts = RECIPES["vae-free-bits"].losses[0](model, batch, step)
+        assert parts.kl == 0
+        assert (parts.loss - parts.reconstruction).item() == pytest.approx(3 * 0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [("mnist-gan", 1.0), ("mnist-cgan", 1.0), ("mlp-gan", 0.9)]
+)
+def test_losses_of_the_gans(name, target):
+    """A discriminator that gives every image a score of 2."""
+    model = GAN((1, 8, 8), 3, nn.Linear(3, 1), nn.Identity())
+    model.generate = lambda z, labels: torch.zeros(len(z), 1, 8, 8)
+    model.discriminate = lambda x, labels: torch.full((len(x),), 2.0)
+    batch = next(data.load("digits", size=4, resolution=(8, 8)).batches(4))
+    judge, forge = RECIPES[name].losses
+    parts = judge(model, batch, 0)
+    yes, no = -math.log(1 / (1 + math.exp(-2))), -math.log(1 / (1 + math.exp(2)))
+    assert parts.real.item() == pytest.approx(target * yes + (1 - target) * no, abs=1e-5)
+    assert parts.fake.item() == pytest.approx(no, abs=1e-5)
+    assert forge(model, batch, 0).loss.item() == pytest.approx(yes, abs=1e-5)
+
+
+def test_the_other_losses_and_the_models(monkeypatch):
+    for name, loss in {
+        "ladder-5": recipes.skip_loss,
+        "autoencoder": recipes.autoencoder_loss,
+        "autodecoder": recipes.autodecoder_loss,
+        "vad-normal": recipes.variational_autodecoder_loss,
+        "vad-laplace": recipes.variational_autodecoder_loss,
+        "vad-uniform": recipes.variational_autodecoder_loss,
+    }.items():
+        assert RECIPES[name].losses == (loss,)
+    monkeypatch.setattr(recipes, "attempt", lambda number: number)
+    assert [RECIPES[f"ladder-{n}"].build(None) for n in range(1, 6)] == [1, 2, 3, 4, 5]
+    assert [RECIPES[f"ladder-{n}"].grey for n in range(1, 6)] == [True] + 4 * [False]
+    faces = data.load("faces", size=2, resolution=(16, 16))
+    for name, latent_dim in {
+        "celeba-vae-3": 3,
+        "celeba-vae-100": 100,
+        "mnist-vae-2": 2,
+        "vae-annealed": 128,
+        "vae-free-bits": 128,
+        "vae-cyclical": 128,
+        "vae-planar-flows": 128,
+    }.items():
+        assert RECIPES[name].build(faces).latent_dim == latent_dim
+    assert RECIPES["vae-planar-flows"].build(faces).flows == 4
+    families = ("normal", "laplace", "uniform")
+    assert [RECIPES[f"vad-{family}"].build(faces).family for family in families] == [*families]
 
 
 def run(*args):
