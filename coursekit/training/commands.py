@@ -95,7 +95,7 @@ def _check_device(name: str) -> None:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ValueError(
-            f"--device is {name}, which this machine or its torch has not: give cpu, cuda or mps, "
+            f"--device is {name}, which this machine or its torch lacks: give cpu, cuda or mps, "
             "or leave it out for the fastest there is"
         ) from None
 
