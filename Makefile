@@ -10,13 +10,14 @@ READY := .venv/ready
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 
-.PHONY: help book test student lint clean
+.PHONY: help book test student margins lint clean
 
 help:
 	@echo "make book                      run the chapters that changed, build the book, say where it is"
 	@echo "make book EDITION=instructor   the same, with the solutions"
 	@echo "make test                      the package, the notebooks, the grader"
 	@echo "make student CHAPTER=03_vae    solutions/03_vae.ipynb -> book/03_vae.ipynb, both run (no CHAPTER: all)"
+	@echo "make margins CHAPTER=03_vae    run it some twelve times, record by how much its claims hold (no CHAPTER: all)"
 	@echo "make lint                      ruff and mypy"
 	@echo "make clean                     remove what was built (not .venv)"
 
@@ -28,6 +29,9 @@ test: $(READY)
 
 student: $(READY)
 	$(BIN)/python tools/make_student.py $(CHAPTER)
+
+margins: $(READY)
+	$(BIN)/python tools/margins.py $(CHAPTER)
 
 lint: $(READY)
 	$(BIN)/ruff check .

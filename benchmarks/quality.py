@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from coursekit import data, metrics, training
 from coursekit.data import ImageSet
 from coursekit.models import MLPVAE, VAE, AutoDecoder, ConvVAE, VariationalAutoDecoder
-from coursekit.training import recipes
+from coursekit.training import recipes, warmup_cosine
 
 Figure = dict[str, object]
 
@@ -114,16 +114,6 @@ def patch_vae(width: int = 32, blocks: int = 2, latent_dim: int = 32) -> VAE:
     return model.to(memory_format=torch.channels_last)
 
 
-def warm_then_cosine(peak: float, steps: int) -> Callable[[int], float]:
-    """A learning rate that rises over the first 5 percent and falls to 0 as a cosine."""
-
-    def lr(step: int) -> float:
-        done = (step + 1) / steps
-        return peak * min(1.0, done / 0.05) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-    return lr
-
-
 def binary_mnist(args: argparse.Namespace) -> None:
     train = data.load("mnist").binarize("dynamic")
     test = data.load("mnist", "test").binarize("static", seed=0)
@@ -142,7 +132,7 @@ def binary_mnist(args: argparse.Namespace) -> None:
             train,
             recipes.vae_loss(),
             steps=steps,
-            lr=warm_then_cosine(2e-3, steps),
+            lr=warmup_cosine(2e-3, steps),
             **settings,
         )
     with cpu_seconds(spent, "evaluation"):
@@ -232,7 +222,7 @@ def faces(args: argparse.Namespace) -> None:
                 recipes.vae_loss(),
                 epochs=epochs,
                 batch_size=64,
-                lr=warm_then_cosine(1e-3, steps),
+                lr=warmup_cosine(1e-3, steps),
                 seed=args.seed,
                 device="cpu",
             )
@@ -301,8 +291,8 @@ def autodecoders(args: argparse.Namespace) -> None:
                 loss,
                 epochs=epochs,
                 batch_size=batch_size,
-                lr=warm_then_cosine(3e-3, steps),
-                latent_lr=warm_then_cosine(rate, steps),
+                lr=warmup_cosine(3e-3, steps),
+                latent_lr=warmup_cosine(rate, steps),
                 **settings,
             )
             found, _ = training.infer_latents(
@@ -311,7 +301,7 @@ def autodecoders(args: argparse.Namespace) -> None:
                 loss,
                 epochs=args.test_epochs,
                 batch_size=256,  # the decoder is fixed: the batch is no longer part of the method
-                lr=warm_then_cosine(new_rate, test_steps),
+                lr=warmup_cosine(new_rate, test_steps),
                 **settings,
             )
         what = f"Fashion-MNIST, {name}: test loss, norm of error over length, batches of 64"

@@ -29,13 +29,24 @@ def machine() -> dict[str, Any]:
     }
 
 
+def commit() -> str:
+    """The commit that the figures come from; a tree with uncommitted changes ends the program."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    status = [*git, "status", "--porcelain", "--untracked-files=no"]
+    changed = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+    if changed:
+        sys.exit(f"Recorded figures come from a commit, and these files differ from it:\n{changed}")
+    head = [*git, "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def save(name: str, seed: int, figures: Any) -> None:
     """Write results/NAME.json: figures, seed, machine, commit and command."""
     here = Path(__file__).parent
     git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or None
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    record = {
+    figures = {
         "name": name,
         "command": command,
         "commit": commit,
@@ -43,10 +54,15 @@ def save(name: str, seed: int, figures: Any) -> None:
         "machine": machine(),
         "figures": figures,
     }
-    RESULTS.mkdir(exist_ok=True)
-    partial = RESULTS / f"{name}.json.part"
-    partial.write_text(json.dumps(record, indent=2) + "\n")
-    os.replace(partial, RESULTS / f"{name}.json")
+    write(RESULTS / f"{name}.json", figures)
+
+
+def write(path: Path, content: Any) -> None:
+    """Write a JSON file aside and move it into place."""
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".json.part")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(partial, path)
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

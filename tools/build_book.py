@@ -9,6 +9,7 @@ The committed notebooks are not touched: the book is built from a copy that hold
 from __future__ import annotations
 
 import argparse
+import copy
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,13 @@ import sysconfig
 from pathlib import Path
 
 import chapters
+from make_student import unseen
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+FAILED = """```{error}
+This chapter failed when the book was built. Its outputs end at the error.
+```"""
 
 
 def main() -> None:
@@ -27,13 +35,13 @@ def main() -> None:
     output = chapters.ROOT if edition == "student" else chapters.ROOT / "_build" / "instructor"
     source = chapters.ROOT / "_build" / "source" / edition
 
-    ran = chapters.run(
+    ran, failed = chapters.run(
         {f"{folder.name}/{path.name}": chapters.read(path) for path in chapters.chapters(folder)}
     )
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(chapters.BOOK, source, ignore=shutil.ignore_patterns("*.ipynb", ".*", "_build"))
     for name, nb in ran.items():
-        chapters.write(source / name.split("/")[1], nb)
+        chapters.write(source / name.split("/")[1], page(nb, name in failed))
 
     program = Path(sysconfig.get_path("scripts"), "jupyter-book")
     config = chapters.ROOT / "_config.yml"
@@ -45,6 +53,26 @@ def main() -> None:
     if built.returncode:
         sys.exit("The book was not built: mend what is listed above (warnings are errors).")
     print(f"The book: {(output / '_build' / 'html' / 'index.html').as_uri()}")
+    if failed:
+        sys.exit(f"Failed, and marked on their pages: {', '.join(failed)}. The errors stand above.")
+
+
+def page(nb: NotebookNode, failed: bool) -> NotebookNode:
+    """A chapter that has run, as the book shows it.
+
+    Claims, and outputs that the reader is to predict first, are folded. A chapter that failed says
+    so below its title.
+    """
+    nb = copy.deepcopy(nb)
+    for cell in nb.cells:
+        tags = set(cell.metadata.get("tags", []))
+        if "claim" in tags:
+            cell.metadata["tags"] = sorted(tags | {"hide-cell"})
+        elif unseen(cell):
+            cell.metadata["tags"] = sorted(tags | {"hide-output"})
+    if failed:
+        nb.cells.insert(1, new_markdown_cell(FAILED))
+    return nb
 
 
 if __name__ == "__main__":

@@ -11,9 +11,13 @@ import platform
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import joblib
 import nbformat
@@ -63,88 +67,106 @@ def code_cells(nb: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
-def run(notebooks: dict[str, NotebookNode]) -> dict[str, NotebookNode]:
+def run(notebooks: dict[str, NotebookNode]) -> tuple[dict[str, NotebookNode], list[str]]:
     """Give every notebook the outputs of a fresh run.
 
     A notebook runs only if its code, or coursekit, has changed since it last ran; several run at
-    once, one a core. `notebooks` maps a name for the reader to a notebook; the result has the same
-    keys. Chapters that fail are reported, all of them, and end the program with status 1.
+    once, one per core. `notebooks` maps a name for the reader to a notebook.
+
+    Returns: the notebooks under the same names, and the names of those that failed. A notebook
+    that failed has the outputs up to its error, and runs again the next time.
     """
     cache = _open_cache()
     stale = {name: nb for name, nb in notebooks.items() if _outputs(cache, nb) is None}
-    if stale:
-        try:
-            failed = asyncio.run(_run_all(stale, cache))
-        except asyncio.CancelledError:
-            sys.exit("Interrupted; what had run to its end is kept.")
-        if failed:
-            sys.exit(f"{len(failed)} of {len(notebooks)} notebooks failed: {', '.join(failed)}")
+    try:
+        ran = asyncio.run(_run_all(stale)) if stale else {}
+    except asyncio.CancelledError:
+        sys.exit("Interrupted.")
     done = {}
     for name, nb in notebooks.items():
+        cells = code_cells(ran[name].notebook) if name in ran else _outputs(cache, nb)
         done[name] = copy.deepcopy(nb)
-        for cell, ran in zip(code_cells(done[name]), _outputs(cache, nb) or [], strict=True):
-            cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+        for cell, fresh in zip(code_cells(done[name]), cells or [], strict=True):
+            cell.outputs, cell.execution_count = fresh.outputs, fresh.execution_count
+        if name in ran and ran[name].error is None:
+            data = {"execution_seconds": ran[name].seconds}
+            bundle = CacheBundleIn(ran[name].notebook, name, data=data)
+            cache.cache_notebook_bundle(bundle, overwrite=True)
     print(f"{len(stale)} of {len(notebooks)} notebooks ran, the others had not changed.")
-    return done
+    return done, [name for name, result in ran.items() if result.error is not None]
 
 
-async def _run_all(notebooks: dict[str, NotebookNode], cache: JupyterCacheBase) -> list[str]:
-    # One thread a kernel: with more, kernels that share the cores are slower, and their sums are
-    # added up in another order, so that outputs differ.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+@dataclass
+class Run:
+    """What came of running a notebook once."""
+
+    notebook: NotebookNode
+    seconds: float
+    error: str | None
+
+
+async def execute(nb: NotebookNode, env: dict[str, str] | None = None, **options: Any) -> Run:
+    """Run a copy of a notebook in a kernel and a folder of its own, up to its first error.
+
+    env: environment variables on top of this process's. options: further ones of NotebookClient.
+    """
+    nb = copy.deepcopy(nb)
+    # One thread per kernel: with more, kernels that share the cores are slower, and sums are added
+    # up in another order, so that outputs differ.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, **(env or {})}
+    start, error = time.monotonic(), None
+    with tempfile.TemporaryDirectory() as folder:  # no chapter may need its folder
+        client = NotebookClient(
+            nb,
+            timeout=CELL_TIMEOUT,
+            kernel_name="python3",
+            extra_arguments=["--log-level=ERROR"],
+            resources={"metadata": {"path": folder}},
+            shutdown_kernel="immediate",
+            store_widget_state=False,
+            record_timing=False,
+            coalesce_streams=True,  # or diffs show how prints were cut
+            **options,
+        )
+        try:
+            await client.async_execute(env=environment)
+        except Exception as problem:
+            error = str(problem)
+        finally:
+            atexit.unregister(client._cleanup_kernel)  # it fails if it comes twice
+    for cell in code_cells(nb):  # a widget is dead without its kernel
+        cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
+    return Run(nb, time.monotonic() - start, error)
+
+
+async def _run_all(notebooks: dict[str, NotebookNode]) -> dict[str, Run]:
     cores = asyncio.Semaphore(joblib.cpu_count())
-    failed: list[str] = []
     everything = asyncio.current_task()
     assert everything is not None
     loop = asyncio.get_running_loop()
 
     def listen(**_: object) -> None:
         # Each client that starts or ends takes the signals for itself, so take them back: an
-        # interrupt ends all kernels.
+        # interrupt ends all kernels. Windows has no such handlers, and there it ends the program.
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, everything.cancel)
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(number, everything.cancel)
 
     cells = sum(len(code_cells(nb)) for nb in notebooks.values())
     pause = 0.1 if sys.stderr.isatty() else 15  # seconds between two states of the bar
     with tqdm(total=cells, unit="cell", desc="running", mininterval=pause) as bar:
 
-        async def one(name: str, nb: NotebookNode) -> None:
-            nb = copy.deepcopy(nb)
+        async def one(name: str, nb: NotebookNode) -> tuple[str, Run]:
             async with cores:
-                with tempfile.TemporaryDirectory() as folder:  # no chapter may need its folder
-                    client = NotebookClient(
-                        nb,
-                        timeout=CELL_TIMEOUT,
-                        kernel_name="python3",
-                        extra_arguments=["--log-level=ERROR"],
-                        resources={"metadata": {"path": folder}},
-                        shutdown_kernel="immediate",
-                        store_widget_state=False,
-                        record_timing=False,
-                        coalesce_streams=True,  # or diffs show how prints were cut
-                        on_cell_start=listen,
-                        on_cell_executed=lambda **_: bar.update(),
-                    )
-                    start = loop.time()
-                    try:
-                        await client.async_execute()
-                    except Exception as error:
-                        if everything.cancelling():
-                            return
-                        failed.append(name)
-                        bar.write(f"{name} FAILED\n{error}")
-                        return
-                    finally:
-                        atexit.unregister(client._cleanup_kernel)  # it fails if it comes twice
-                seconds = loop.time() - start
-            for cell in code_cells(nb):  # a widget is dead without its kernel
-                cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
-            bundle = CacheBundleIn(nb, name, data={"execution_seconds": seconds})
-            cache.cache_notebook_bundle(bundle, overwrite=True)
-            bar.write(f"{name} ran in {seconds:.0f} s")
+                hooks = {"on_cell_start": listen, "on_cell_executed": lambda **_: bar.update()}
+                ran = await execute(nb, **hooks)
+            if ran.error is not None and not everything.cancelling():
+                bar.write(f"{name} FAILED\n{ran.error}")
+            else:
+                bar.write(f"{name} ran in {ran.seconds:.0f} s")
+            return name, ran
 
-        await asyncio.gather(*(one(name, nb) for name, nb in notebooks.items()))
-    return failed
+        return dict(await asyncio.gather(*(one(name, nb) for name, nb in notebooks.items())))
 
 
 def _outputs(cache: JupyterCacheBase, nb: NotebookNode) -> list[NotebookNode] | None:

@@ -5,13 +5,15 @@
     python tools/make_student.py --check    # only say where book/ has drifted from solutions/
 
 Both versions are run (only those whose code, or coursekit, has changed) and written with the
-outputs of that run.
+outputs of that run, except where the reader is to find out first: below a "Predict" prompt (tag
+`predict`) and at a call of `hint`.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import re
 import sys
 
 import chapters
@@ -24,17 +26,37 @@ STUB = "raise NotImplementedError  # your code here"
 def project(solution: NotebookNode) -> NotebookNode:
     """The student version of a chapter, without outputs.
 
-    Each solution block becomes one stub line at the block's indent; cells tagged `solution` go.
-    Everything else stays, cell ids included.
+    Each solution block becomes one stub line at the block's indent; cells tagged `solution` or
+    `claim` go. Everything else stays, cell ids included.
 
     Raises:
         ValueError: a block is not closed, not opened, or nested; the message names the cell.
     """
     student = copy.deepcopy(solution)
-    student.cells = [c for c in student.cells if "solution" not in c.metadata.get("tags", [])]
+    student.cells = [cell for cell in student.cells if not tags(cell) & {"solution", "claim"}]
     for cell in student.cells:
         if cell.cell_type == "code":
             cell.source = _stub_blocks(cell.source, cell.id)
+            cell.outputs, cell.execution_count = [], None
+    return student
+
+
+def tags(cell: NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def unseen(cell: NotebookNode) -> bool:
+    """Whether the notebook is given out without this cell's output."""
+    return "predict" in tags(cell) or (
+        cell.cell_type == "code" and re.match(r"\s*hint\(", cell.source) is not None
+    )
+
+
+def without_answers(student: NotebookNode) -> NotebookNode:
+    """The student version without the outputs that its reader is to find out."""
+    student = copy.deepcopy(student)
+    for cell in student.cells:
+        if unseen(cell):
             cell.outputs, cell.execution_count = [], None
     return student
 
@@ -95,8 +117,13 @@ def main() -> None:
     for path in chapters.chapters(chapters.SOLUTIONS, arguments.chapter):
         notebooks[f"solutions/{path.name}"] = solution = chapters.read(path)
         notebooks[f"book/{path.name}"] = project(solution)
-    for name, nb in chapters.run(notebooks).items():
-        chapters.write(chapters.ROOT / name, nb)
+    done, failed = chapters.run(notebooks)
+    for name, nb in done.items():
+        if name not in failed:
+            book = name.startswith("book/")
+            chapters.write(chapters.ROOT / name, without_answers(nb) if book else nb)
+    if failed:
+        sys.exit(f"Failed, and not written: {', '.join(failed)}. The errors stand above.")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from coursekit.training.checkpoint import load_checkpoint, load_weights, save_ch
 from coursekit.training.latents import fit_latents, infer_latents
 from coursekit.training.loop import evaluate, fit
 from coursekit.training.run import default_device
+from coursekit.training.schedules import warmup_cosine
 
 __all__ = [
     "default_device",
@@ -17,4 +18,5 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "save_checkpoint",
+    "warmup_cosine",
 ]
