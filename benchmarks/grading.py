@@ -33,7 +33,7 @@ from pathlib import Path
 import record
 
 from coursekit.exercises import chapter
-from coursekit.grading.bank import Variant, as_notebook, load_bank, notebook
+from coursekit.grading.gradebook.bank import Variant, as_notebook, load_bank, notebook
 
 ROOT = Path(__file__).parent.parent
 BANK = ROOT / "tests" / "grading" / "bank" / "vae.py"

@@ -10,7 +10,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="coursekit", description=__doc__)
     subparsers = parser.add_subparsers(dest="command", required=True)
     from coursekit.data import commands as data_commands
-    from coursekit.grading import commands as grading_commands
+    from coursekit.grading.gradebook import commands as grading_commands
     from coursekit.training import commands as training_commands
 
     for module in (training_commands, data_commands, grading_commands):

@@ -62,7 +62,7 @@ notebook a markdown cell with "Your answer to `demo.why`:" and the answer below 
 The bank, `tests/grading/bank/CHAPTER.py`: at least five right answers of different style and eight
 wrong ones with a part of the message that each must trigger.
 
-    from coursekit.grading.bank import right, wrong
+    from coursekit.grading.gradebook.bank import right, wrong
 
     @right("demo.double")
     def shifted(x):

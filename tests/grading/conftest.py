@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 def server() -> Iterator[object]:
     """A server in the best sandbox that works here. Starting one costs seconds, forking none."""
     from coursekit.exercises import chapter, chapters
-    from coursekit.grading.grade import refusals
-    from coursekit.grading.sandbox import Limits, Walls, start
+    from coursekit.grading.gradebook.grade import refusals
+    from coursekit.grading.sandbox.levels import Walls, start
+    from coursekit.grading.sandbox.server import Limits
 
     if os.name != "posix":
         pytest.skip("grading needs processes that fork")
@@ -31,7 +32,7 @@ def server() -> Iterator[object]:
 @pytest.fixture
 def shared(server, monkeypatch: pytest.MonkeyPatch):
     """Graders of this test use the session's server and leave it running."""
-    monkeypatch.setattr("coursekit.grading.grade.start", lambda walls: server)
+    monkeypatch.setattr("coursekit.grading.gradebook.grade.start", lambda walls: server)
     monkeypatch.setattr(type(server), "close", lambda self: None)
     yield server
     monkeypatch.undo()

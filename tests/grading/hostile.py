@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from coursekit.grading.bank import notebook
+from coursekit.grading.gradebook.bank import notebook
 
 KL = """
 def kl_divergence(mu, logvar):
@@ -231,8 +231,8 @@ return torch.zeros(len(mu)).as_subclass(Lies)
     kl("the checker patched", """
 import sys
 sys.modules["coursekit"].check = lambda *a: True
-from coursekit.grading import testing
-testing.run_test = None
+from coursekit.grading.checks import verdict
+verdict.run_test = None
 """, "ModuleNotFoundError"),
     kl("results forged", """
 import json, os, struct

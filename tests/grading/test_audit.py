@@ -7,8 +7,8 @@ import torch
 
 from coursekit.cli import main
 from coursekit.exercises import Failed, chapter, chapters, close, exercise
-from coursekit.grading import audit as auditing
-from coursekit.grading.bank import load_bank
+from coursekit.grading.gradebook import audit as auditing
+from coursekit.grading.gradebook.bank import load_bank
 
 BANK = Path(__file__).parent / "bank"
 
@@ -41,7 +41,7 @@ def kl(monkeypatch):
     monkeypatch.setattr(found, "tests", [])
     monkeypatch.setattr(found, "misconceptions", [])
     monkeypatch.setattr(found, "forbids", ())
-    monkeypatch.setattr("coursekit.grading.grade._originals", lambda chapter: ())
+    monkeypatch.setattr("coursekit.grading.gradebook.grade._originals", lambda chapter: ())
     return found
 
 

@@ -14,8 +14,8 @@ from nbclient import NotebookClient
 import coursekit
 from coursekit import check, hint, objectives
 from coursekit.exercises import Exercise, Failed, chapter, chapters, exercise, standard_normal
-from coursekit.grading import checks
-from coursekit.grading.testing import PUBLIC, behavior, guarded, recognize, run_test
+from coursekit.grading.checks import notebook as checks
+from coursekit.grading.checks.verdict import PUBLIC, behavior, guarded, recognize, run_test
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
 

@@ -17,10 +17,10 @@ from hostile import ELBO, FULL, KL, SAMPLE
 from coursekit import exercises
 from coursekit.cli import main
 from coursekit.exercises import FreeText
-from coursekit.grading import gradescope, reports, run
-from coursekit.grading.bank import notebook
-from coursekit.grading.grade import Assignment, BadTests, load, self_test
-from coursekit.grading.run import collect
+from coursekit.grading.gradebook import batch, gradescope, reports
+from coursekit.grading.gradebook.bank import notebook
+from coursekit.grading.gradebook.batch import collect
+from coursekit.grading.gradebook.grade import Assignment, BadTests, load, self_test
 
 RIGHT = notebook(["import torch", KL, SAMPLE, ELBO])
 MEAN = notebook(["import torch", KL.replace("sum", "mean"), SAMPLE, ELBO])
@@ -132,7 +132,7 @@ def test_every_submission_has_a_row_and_a_page(folder, tmp_path, shared, capsys)
 def test_it_goes_on_where_it_stopped(folder, tmp_path, shared, monkeypatch):
     out = tmp_path / "out"
     calls = []
-    original = run.grade_here
+    original = batch.grade_here
 
     def interrupted(assignment, name, data):
         if len(calls) == 2:
@@ -140,7 +140,7 @@ def test_it_goes_on_where_it_stopped(folder, tmp_path, shared, monkeypatch):
         calls.append(name)
         return original(assignment, name, data)
 
-    monkeypatch.setattr(run, "grade_here", interrupted)
+    monkeypatch.setattr(batch, "grade_here", interrupted)
     assert grade(folder, "--out", out) == 130
     assert len(rows_of(out)) == 5, "three that are no files, and two"
     assert (out / "grades.csv").exists()
@@ -151,7 +151,7 @@ def test_it_goes_on_where_it_stopped(folder, tmp_path, shared, monkeypatch):
         calls.append(name)
         return original(assignment, name, data)
 
-    monkeypatch.setattr(run, "grade_here", counted)
+    monkeypatch.setattr(batch, "grade_here", counted)
     assert grade(folder, "--out", out) == 0
     assert len(rows_of(out)) == 9
     assert len(calls) == len(set(calls)) == 6, "nothing is graded twice"
@@ -172,14 +172,14 @@ def test_it_goes_on_where_it_stopped(folder, tmp_path, shared, monkeypatch):
 
 def test_trouble_of_ours_is_retried(folder, tmp_path, shared, monkeypatch, capsys):
     out = tmp_path / "out"
-    original = run.grade_here
+    original = batch.grade_here
 
     def broken(assignment, name, data):
         if name == "bob/a":
             raise RuntimeError("our fault")
         return original(assignment, name, data)
 
-    monkeypatch.setattr(run, "grade_here", broken)
+    monkeypatch.setattr(batch, "grade_here", broken)
     assert grade(folder, "--out", out) == 1
     row = rows_of(out)["bob/a"]
     assert (row["status"], row["score"]) == ("error", None)
@@ -187,7 +187,7 @@ def test_trouble_of_ours_is_retried(folder, tmp_path, shared, monkeypatch, capsy
     page = (out / "feedback" / reports.file_name("bob/a", ".html")).read_text()
     assert "our fault" not in page
     assert "No points are lost" in page
-    monkeypatch.setattr(run, "grade_here", original)
+    monkeypatch.setattr(batch, "grade_here", original)
     assert grade(folder, "--out", out) == 0
     assert rows_of(out)["bob/a"]["status"] == "graded"
 

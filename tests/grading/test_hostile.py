@@ -8,11 +8,13 @@ import pytest
 from hostile import CASES, ELBO, FULL, KL, NO_KL, SAMPLE, Case
 
 from coursekit.exercises import chapter
-from coursekit.grading.bank import notebook
-from coursekit.grading.grade import Assignment, Grader, Row
-from coursekit.grading.remote import Student
-from coursekit.grading.sandbox import Limits, Server, ServerLost, Walls
-from coursekit.grading.testing import PUBLIC, guarded, run_test
+from coursekit.grading.checks.verdict import PUBLIC, guarded, run_test
+from coursekit.grading.gradebook.bank import notebook
+from coursekit.grading.gradebook.grade import Assignment, Grader, Row
+from coursekit.grading.sandbox.errors import ServerLost
+from coursekit.grading.sandbox.levels import Walls
+from coursekit.grading.sandbox.server import Limits, Server
+from coursekit.grading.sandbox.student import Student
 
 
 @pytest.fixture

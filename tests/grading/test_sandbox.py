@@ -13,19 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from coursekit.grading.bank import notebook
-from coursekit.grading.remote import Student
-from coursekit.grading.sandbox import (
-    LEVELS,
-    Limits,
-    NoSandbox,
-    ServerLost,
-    Walls,
-    prepare,
-    start,
-)
-from coursekit.grading.submission import program, read
-from coursekit.grading.testing import AnswerError, NotAttempted
+from coursekit.grading.gradebook.bank import notebook
+from coursekit.grading.gradebook.notebook import program, read
+from coursekit.grading.sandbox.errors import AnswerError, NoSandbox, NotAttempted, ServerLost
+from coursekit.grading.sandbox.levels import LEVELS, Walls, prepare, start
+from coursekit.grading.sandbox.server import Limits
+from coursekit.grading.sandbox.student import Student
 
 CELL = '''
 import os, socket, torch

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from coursekit.grading import reports, wire
-from coursekit.grading.bank import notebook
-from coursekit.grading.submission import (
+from coursekit.grading.gradebook import reports
+from coursekit.grading.gradebook.bank import notebook
+from coursekit.grading.gradebook.notebook import (
     MAX_CODE,
     MAX_STATEMENTS,
     Cell,
@@ -25,6 +25,7 @@ from coursekit.grading.submission import (
     prose,
     read,
 )
+from coursekit.grading.sandbox import wire
 
 
 def code(*sources):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.distributions.kl import kl_divergence as kl_of
 
-from coursekit.grading.bank import right, wrong
+from coursekit.grading.gradebook.bank import right, wrong
 
 # --- beta_vae.loss ------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from coursekit.grading.bank import right, wrong
+from coursekit.grading.gradebook.bank import right, wrong
 
 LOG_2PI = math.log(2 * math.pi)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from coursekit.grading.bank import right, wrong
+from coursekit.grading.gradebook.bank import right, wrong
 
 # --- gan_vs_vae.discriminator -------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from coursekit.grading.bank import right, wrong
+from coursekit.grading.gradebook.bank import right, wrong
 
 # --- interpolation.lerp -------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from coursekit.grading.grade import (
+from coursekit.grading.gradebook.grade import (
     Assignment,
     Grader,
     Row,
@@ -21,8 +21,8 @@ from coursekit.grading.grade import (
     digest_of_tests,
     grade_here,
 )
-from coursekit.grading.sandbox import NoSandbox
-from coursekit.grading.submission import MAX_BYTES
+from coursekit.grading.gradebook.notebook import MAX_BYTES
+from coursekit.grading.sandbox.errors import NoSandbox
 
 RESULTS = "results.jsonl"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import coursekit
 from coursekit.exercises import Exercise
-from coursekit.grading.grade import Assignment, Row
-from coursekit.grading.reports import sentences
-from coursekit.grading.submission import MAX_BYTES
+from coursekit.grading.gradebook.grade import Assignment, Row
+from coursekit.grading.gradebook.notebook import MAX_BYTES
+from coursekit.grading.gradebook.reports import sentences
 
 
 def results(row: Row, exercises: Sequence[Exercise]) -> str:
@@ -59,7 +59,7 @@ set -uo pipefail
 HOME_OF_GRADER="${AUTOGRADER:-/autograder}"
 PYTHON="${GRADER_PYTHON:-/opt/grader/bin/python}"
 cd "$HOME_OF_GRADER/source"
-PYTHONPATH=. "$PYTHON" -m coursekit.grading.gradescope "$HOME_OF_GRADER"
+PYTHONPATH=. "$PYTHON" -m coursekit.grading.gradebook.gradescope "$HOME_OF_GRADER"
 """
 
 
@@ -85,9 +85,9 @@ def write_autograder(path: Path, assignment: Assignment) -> None:
 
 def run_there(home: Path) -> None:
     """Grade HOME/submission and write HOME/results/results.json. What Gradescope runs."""
-    from coursekit.grading.grade import Grader, load, refusals
-    from coursekit.grading.run import collect
-    from coursekit.grading.sandbox import Walls
+    from coursekit.grading.gradebook.batch import collect
+    from coursekit.grading.gradebook.grade import Grader, load, refusals
+    from coursekit.grading.sandbox.levels import Walls
 
     settings = json.loads((home / "source" / "assignment.json").read_text())
     hidden = tuple((name, text) for name, text in settings["hidden"])

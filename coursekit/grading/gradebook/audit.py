@@ -11,18 +11,11 @@ import torch
 
 from coursekit.exercises import Answer, Exercise, chapter, copies
 from coursekit.exercises._helpers import floating
-from coursekit.grading.bank import Variant, as_notebook, load_bank, notebook
-from coursekit.grading.grade import Assignment, Grader, Row, refusals
-from coursekit.grading.sandbox import Walls
-from coursekit.grading.testing import (
-    PUBLIC,
-    NotAttempted,
-    Outcome,
-    behavior,
-    guarded,
-    recognize,
-    run_test,
-)
+from coursekit.grading.checks.verdict import PUBLIC, Outcome, behavior, guarded, recognize, run_test
+from coursekit.grading.gradebook.bank import Variant, as_notebook, load_bank, notebook
+from coursekit.grading.gradebook.grade import Assignment, Grader, Row, refusals
+from coursekit.grading.sandbox.errors import NotAttempted
+from coursekit.grading.sandbox.levels import Walls
 
 RIGHT, WRONG = 5, 8
 """How many variants of each an exercise needs at least."""

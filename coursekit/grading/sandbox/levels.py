@@ -6,7 +6,6 @@ nothing but limits on time and memory.
 """
 
 import ast
-import contextlib
 import json
 import os
 import shutil
@@ -20,7 +19,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from coursekit.grading.testing import NoVerdict
+import coursekit
+from coursekit.grading.sandbox.errors import AnswerError, NoSandbox, ServerLost
+from coursekit.grading.sandbox.server import Limits, Server
+from coursekit.grading.sandbox.student import Student
 
 LEVELS = ("bubblewrap", "namespaces", "limits")
 
@@ -30,68 +32,6 @@ REFUSAL = (
 )
 
 START_SECONDS = 120
-
-
-class ServerLost(NoVerdict):
-    """The grader's own process in the sandbox is gone: nobody's fault but ours."""
-
-
-class NoSandbox(Exception):
-    """No level works here, or none that is good enough."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a submission may use. Seconds are wall-clock, kept by the grader."""
-
-    cell: float = 10.0
-    call: float = 5.0
-    submission: float = 120.0
-    memory: int = 2**31
-
-
-@dataclass
-class Server:
-    """A process inside the sandbox that has torch loaded and forks for each submission."""
-
-    level: str
-    warnings: list[str]
-    process: subprocess.Popen[bytes]
-    control: socket.socket
-    folder: tempfile.TemporaryDirectory[str]
-    home: Path | None
-
-    def fork(self) -> tuple[socket.socket, socket.socket]:
-        """A new student's process: the socket that it answers on, and its lifeline.
-
-        Closing the lifeline kills it. OSError if the server is gone.
-        """
-        link, far_link = socket.socketpair()
-        lifeline, far_lifeline = socket.socketpair()
-        with far_link, far_lifeline:
-            socket.send_fds(self.control, [b"x"], [far_link.fileno(), far_lifeline.fileno()])
-        return link, lifeline
-
-    def clean(self) -> None:
-        """Empty the home folder, where it is a real one that submissions share."""
-        if self.home is not None:
-            for path in self.home.iterdir():
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        self.control.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stderr:
-            self.process.stderr.close()
-        with contextlib.suppress(OSError):
-            self.folder.cleanup()
 
 
 @dataclass(frozen=True)
@@ -243,9 +183,6 @@ def _start_in(
 
 def _try(server: Server) -> None:
     """One cell and one call: what cannot do that is no sandbox to grade in."""
-    from coursekit.grading.remote import Student
-    from coursekit.grading.testing import AnswerError
-
     # What a submission may still import must be there, and readable for the user it runs as.
     cell = "import os, torch\nopen(os.__file__).close()\nopen(torch.__file__).close()\n"
     cell += "def increment(x): return x + 1\n"
@@ -286,7 +223,7 @@ def _within(path: str, folder: str) -> bool:
 
 
 def _source() -> str:
-    return str(Path(__file__).resolve().parent.parent)
+    return str(Path(coursekit.__file__).resolve().parent)
 
 
 def _site_packages() -> list[str]:
@@ -366,7 +303,7 @@ def prepare(tools: Path, refuse: Iterable[str]) -> None:
     here = Path(__file__).parent
     for name in ("worker.py", "wire.py"):
         shutil.copyfile(here / name, tools / name)
-    source, copy = here.parent, tools / "coursekit"
+    source, copy = Path(coursekit.__file__).parent, tools / "coursekit"
     apart = shutil.ignore_patterns("__pycache__", "exercises", "grading", "cli.py")
     shutil.copytree(source, copy, ignore=apart)
     for path in copy.rglob("*"):
@@ -417,8 +354,3 @@ def _definitions(tree: ast.AST, parts: list[str]) -> Iterator[ast.FunctionDef]:
                 yield from _definitions(node, parts[1:])
             else:
                 yield from (n for n in node.body if isinstance(n, ast.FunctionDef))
-
-
-def levels_from(worst: str) -> tuple[str, ...]:
-    """The levels that are at least as good as `worst`."""
-    return LEVELS[: LEVELS.index(worst) + 1]

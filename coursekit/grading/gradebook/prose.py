@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 from coursekit.exercises import FreeText
-from coursekit.grading.grade import Row
+from coursekit.grading.gradebook.grade import Row
 
 COLUMNS = ["submission", "answer", "points", "comment"]
 

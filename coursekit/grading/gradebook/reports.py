@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from coursekit.exercises import Exercise, FreeText
-from coursekit.grading import submission as notebook
-from coursekit.grading.grade import Row
-from coursekit.grading.marks import Mark, cell
+from coursekit.grading.gradebook import notebook
+from coursekit.grading.gradebook.grade import Row
+from coursekit.grading.gradebook.prose import Mark, cell
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>

@@ -16,24 +16,13 @@ import torch
 from torch import Generator, Tensor
 
 from coursekit.exercises import Answer, Exercise, Failed, Misconception, Test, copies, gradients_of
+from coursekit.grading.sandbox.errors import AnswerError, NotAttempted, NoVerdict
 
 PUBLIC = b"public"
 """The secret that seeds the tests in `check`, where nothing is to be kept from the student."""
 
 SAME = 1e-4
 """Two answers behave alike if all numbers agree to this relative error."""
-
-
-class AnswerError(Exception):
-    """The answer raised, took too long, or ended its process. The message is for the student."""
-
-
-class NoVerdict(Exception):
-    """Trouble of the grader's own, which says nothing about the answer."""
-
-
-class NotAttempted(AnswerError):
-    """The stub is still there."""
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from coursekit.exercises import Exercise, exercise
-from coursekit.grading.testing import (
-    PUBLIC,
-    NotAttempted,
-    behavior,
-    guarded,
-    recognize,
-    run_test,
-)
+from coursekit.grading.checks.verdict import PUBLIC, behavior, guarded, recognize, run_test
+from coursekit.grading.sandbox.errors import NotAttempted
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from coursekit.exercises import Exercise, FreeText
-    from coursekit.grading.grade import Assignment, Row
-    from coursekit.grading.run import Submission
+    from coursekit.grading.gradebook.batch import Submission
+    from coursekit.grading.gradebook.grade import Assignment, Row
 
 ERRORS, INTERRUPTED = 1, 130
 
@@ -59,9 +59,9 @@ def _grade(args: argparse.Namespace) -> int:
     import torch
     from tqdm.auto import tqdm
 
-    from coursekit.grading.grade import BadTests, load, self_test
-    from coursekit.grading.run import collect, grade_all
-    from coursekit.grading.sandbox import NoSandbox
+    from coursekit.grading.gradebook.batch import collect, grade_all
+    from coursekit.grading.gradebook.grade import BadTests, load, self_test
+    from coursekit.grading.sandbox.errors import NoSandbox
 
     if args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}, but at least one process is needed")
@@ -102,7 +102,7 @@ def _grade(args: argparse.Namespace) -> int:
     except NoSandbox as error:
         raise ValueError(str(error)) from error
     except KeyboardInterrupt:
-        from coursekit.grading.run import RESULTS, read_rows
+        from coursekit.grading.gradebook.batch import RESULTS, read_rows
 
         rows, interrupted = read_rows(args.out / RESULTS), True
     except OSError as error:
@@ -133,8 +133,8 @@ def _matches(submission: "Submission", patterns: Sequence[str]) -> bool:
 
 
 def _assignment(args: argparse.Namespace) -> "Assignment":
-    from coursekit.grading.grade import Assignment, load, refusals
-    from coursekit.grading.sandbox import LEVELS, Walls
+    from coursekit.grading.gradebook.grade import Assignment, load, refusals
+    from coursekit.grading.sandbox.levels import LEVELS, Walls
 
     hidden: tuple[tuple[str, str], ...] = ()
     if args.hidden is not None:
@@ -178,15 +178,15 @@ def _write(
     questions: "list[FreeText]",
 ) -> None:
     """All reports, from the rows."""
-    from coursekit.grading import gradescope, marks, reports
-    from coursekit.grading.run import read_file
+    from coursekit.grading.gradebook import gradescope, prose, reports
+    from coursekit.grading.gradebook.batch import read_file
 
-    merged: dict[str, dict[str, marks.Mark]] = {row["submission"]: {} for row in rows}
+    merged: dict[str, dict[str, prose.Mark]] = {row["submission"]: {} for row in rows}
     for question in questions:
-        given, problems = marks.merge(args.out / "prose", question, rows)
+        given, problems = prose.merge(args.out / "prose", question, rows)
         for problem in problems:
             print(problem, file=sys.stderr)
-        reports.write(marks.path_of(args.out / "prose", question), marks.sheet(given))
+        reports.write(prose.path_of(args.out / "prose", question), prose.sheet(given))
         page = args.out / "prose" / f"{question.id}.html"
         reports.write(page, reports.reading(question, given))
         for name, mark in given.items():
@@ -229,7 +229,7 @@ def _audit(args: argparse.Namespace) -> int:
     import torch
 
     from coursekit.exercises import chapters
-    from coursekit.grading.audit import audit
+    from coursekit.grading.gradebook.audit import audit
 
     if not args.bank.is_dir():
         raise ValueError(f"--bank: there is no folder {args.bank}; run this in the repository")

@@ -18,18 +18,12 @@ import torch
 import coursekit
 from coursekit import exercises
 from coursekit.exercises import Exercise, FreeText, Misconception, Test
-from coursekit.grading import submission as notebook
-from coursekit.grading.remote import Student
-from coursekit.grading.sandbox import NoSandbox, Server, ServerLost, Walls, start
-from coursekit.grading.testing import (
-    AnswerError,
-    NotAttempted,
-    Outcome,
-    behavior,
-    guarded,
-    recognize,
-    run_test,
-)
+from coursekit.grading.checks.verdict import Outcome, behavior, guarded, recognize, run_test
+from coursekit.grading.gradebook import notebook
+from coursekit.grading.sandbox.errors import AnswerError, NoSandbox, NotAttempted, ServerLost
+from coursekit.grading.sandbox.levels import Walls, start
+from coursekit.grading.sandbox.server import Server
+from coursekit.grading.sandbox.student import Student
 
 Row = dict[str, Any]
 

@@ -4,16 +4,15 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from coursekit.exercises import Answer
-from coursekit.grading import wire
-from coursekit.grading.sandbox import Limits, Server, ServerLost
-from coursekit.grading.testing import AnswerError, NotAttempted
+from coursekit.grading.sandbox import wire
+from coursekit.grading.sandbox.errors import AnswerError, NotAttempted, ServerLost
+from coursekit.grading.sandbox.server import Limits, Server
 
 Cells = Sequence[tuple[int, str, Sequence[int]]]
 """What to run: a cell's number, its source, and which of its top-level statements."""
@@ -52,7 +51,7 @@ class Student:
     def __exit__(self, *error: object) -> None:
         self.end()
 
-    def function(self, name: str) -> Answer:
+    def function(self, name: str) -> Callable[..., Any]:
         """The student's function of that name. Calls raise `AnswerError` where it fails."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
