@@ -19,8 +19,33 @@ import sys
 import chapters
 from nbformat import NotebookNode
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+from coursekit import exercises
+from coursekit.exercises import BEGIN, END
+
 STUB = "raise NotImplementedError  # your code here"
+
+
+def fill(name: str, solution: NotebookNode) -> NotebookNode:
+    """The chapter with each exercise's cell as its record has it: the text stands there once.
+
+    name: the notebook's, as in "03_vae".
+
+    Raises:
+        ValueError: a block stands in a cell that defines no exercise of this chapter.
+    """
+    known = name[3:] in exercises.chapters()
+    records = {e.function: e for e in exercises.chapter(name)[0]} if known else {}
+    filled = copy.deepcopy(solution)
+    for cell in chapters.code_cells(filled):
+        if BEGIN in cell.source:
+            defined = re.search(r"^(?:def|class) (\w+)", cell.source, re.MULTILINE)
+            if defined is None or defined[1] not in records:
+                raise ValueError(
+                    f"{name}, cell {cell.id!r}: a solution block stands here, but the cell defines "
+                    f"none of this chapter's exercises: {', '.join(records) or 'it has none'}"
+                )
+            cell.source = records[defined[1]].source
+    return filled
 
 
 def project(solution: NotebookNode) -> NotebookNode:
@@ -92,7 +117,11 @@ def drift() -> list[str]:
             f"book/{name} is missing: run tools/make_student.py {name.removesuffix('.ipynb')}"
         )
     for name in sorted(solutions.keys() & students.keys()):
-        expected = [_source(cell) for cell in project(chapters.read(solutions[name])).cells]
+        solution = chapters.read(solutions[name])
+        filled = fill(solutions[name].stem, solution)
+        if [cell.source for cell in filled.cells] != [cell.source for cell in solution.cells]:
+            found.append(f"solutions/{name} has another solution than coursekit/exercises")
+        expected = [_source(cell) for cell in project(solution).cells]
         actual = [_source(cell) for cell in chapters.read(students[name]).cells]
         if actual != expected:
             changed = [cell["id"] for cell in actual if cell not in expected]
@@ -115,7 +144,7 @@ def main() -> None:
 
     notebooks = {}
     for path in chapters.chapters(chapters.SOLUTIONS, arguments.chapter):
-        notebooks[f"solutions/{path.name}"] = solution = chapters.read(path)
+        notebooks[f"solutions/{path.name}"] = solution = fill(path.stem, chapters.read(path))
         notebooks[f"book/{path.name}"] = project(solution)
     done, failed = chapters.run(notebooks)
     for name, nb in done.items():

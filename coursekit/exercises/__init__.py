@@ -1,43 +1,54 @@
 """Exercises: what is asked, what counts as right, which mistakes are recognized.
 
-One module a chapter. The module's name is the chapter's without its number, and the first part of
-its exercises' ids: `vae.py` serves chapter 03_vae and holds "vae.kl". Nothing else registers it.
-An exercise is a dozen lines:
+There is one module per chapter. The module's name is the chapter's without its number, and the
+first part of its exercises' ids: `vae.py` serves chapter 03_vae and holds "vae.kl". Nothing else
+registers it. An exercise is its solution with a record around it:
 
-    double = Exercise(
+    from coursekit.exercises import gradients, randn, record, untouched, values
+
+    @record(
         "demo.double",
-        "double",  # the function's name in the notebook
-        contract="double(x): x (B, L). Returns (B, L): twice x.",
-        hints=("Think of addition.", "What is x + x?", "return 2 * x"),
+        inputs=lambda g: (randn(g, 4, 3),),  # the positional arguments of one call
+        tests=(
+            values(points=2),
+            gradients(),
+            values(hidden="Try x of shape (1, L).", name="holds for one row",
+                   inputs=lambda g: (randn(g, 1, 3),)),
+            untouched(),
+        ),
+        mistakes={
+            "x + x": {"x * x": "You squared x. Twice x is x + x.",
+                      "x": "This is x itself; twice x is x + x."},
+        },
+        hints=("Think of addition.", "What is x plus x?", "Add x to itself, entry by entry."),
+        explanation="Addition works entry by entry, so no loop is needed.",
         see="chapter 1, 'Doubling'",
         forbids=("coursekit.objectives.double",),  # coursekit's own: refuses while grading
     )
+    def double(x):
+        \"\"\"Twice x.
 
-    @double.inputs  # draws the positional arguments of one call
-    def _rows(g: Generator) -> tuple[Tensor, ...]:
-        return (torch.randn(4, 3, generator=g),)
-
-    @double.reference  # written apart from coursekit's own
-    def _double(x: Tensor) -> Tensor:
+        x: (B, L) float tensor. Returns: (B, L).
+        \"\"\"
+        # 1. Add x to itself.
+        ### BEGIN SOLUTION
         return x + x
+        ### END SOLUTION
 
-    double.values("doubles every entry", points=2)
-    double.gradients("lets the gradient through to x")
-    double.values("holds for one row", hidden=True, hint="Try x of shape (1, L).", inputs=_row)
-    double.untouched()
+The text of the function is the exercise's cell in the notebook: `make student` writes it into the
+cell of `solutions/` that defines the same name, and a test compares. The docstring is the contract
+that a student reads. A solution may be a class. It sees torch, nn, F and math; import what else it
+needs inside it.
 
-    @double.wrong("You squared x. Twice x is x + x.")
-    def squared(x: Tensor) -> Tensor:
-        return x**2
-
-Tests. `values`, `gradients` and `untouched` compare with the reference on drawn inputs. Any other
+Tests. `values`, `gradients` and `untouched` compare with the solution on drawn inputs. Any other
 test is a function with `@double.test("says what the answer does", points=1)`:
 
     @double.test("draws new noise at every call")
     def _new_noise(answer: Answer, g: Generator) -> None:
         ...  # call answer(...); raise Failed("why") or use close, same, standard_normal, tensor
 
-A test's name completes the sentence "it ...". A message says what is wrong to a student.
+A test's name completes the sentence "it ...". A message says what is wrong to a student. A test is
+passed when it returns, and failed when it raises.
 - Draw every input from `g`. In `check` it has a fixed seed; the grader seeds it with a secret, in
   public tests too, so that there is nothing to hard-code. So a test must hold for every seed: take
   tolerances for that, and for random answers tests with a stated false-alarm rate.
@@ -51,16 +62,18 @@ A test's name completes the sentence "it ...". A message says what is wrong to a
   the top of the module; such code sees torch, nn, F, math and Tensor only. Results may be the same;
   a named tuple arrives as a tuple, so unpack it; any other object can be called and has attributes.
 
-Misconceptions. `@double.wrong("sentence")` on a wrong implementation. When a test fails, the
-answer's behavior on the inputs (values, shapes, gradients, noise, side effects) is compared with
-each; the first that agrees gives its sentence. A mistake that looks different in every answer (a
-seed set inside) is better told by the message of the test that finds it.
+Mistakes. Each is one edit of the solution's code: a piece that occurs exactly once, what a mistake
+writes instead, and the sentence that helps. A mistake that no edit makes is a function with
+`@double.wrong("sentence")`; it may call `double.solve`. When a test fails, the answer's behavior on
+the inputs (values, shapes, gradients, noise, side effects) is compared with each; the first that
+agrees gives its sentence. When none agrees, the student is told what kind of difference it is.
 
 Questions answered in prose, marked by hand: `FreeText(id, question, rubric, points)`; in the
 notebook a markdown cell with "Your answer to `demo.why`:" and the answer below it.
 
-The bank, `tests/grading/bank/CHAPTER.py`: at least five right answers of different style and eight
-wrong ones with a part of the message that each must trigger.
+The bank, `tests/grading/bank/CHAPTER.py`: at least five right answers of different style, one of
+them independent of the solution, and wrong answers that no edit covers, with a part of the message
+that each must trigger.
 
     from coursekit.grading.gradebook.bank import right, wrong
 
@@ -73,41 +86,67 @@ wrong ones with a part of the message that each must trigger.
         return x.pow(2)
 
 A variant may use what the module imports and its undecorated functions; a class is instantiated.
-`coursekit audit CHAPTER` grades them all and every misconception. Run it until it is content.
+`coursekit audit CHAPTER` grades them all, every mistake, and generic wrong answers that it makes
+from the solution. Run it until it is content.
 """
 
 import importlib
 import pkgutil
 import re
 
-from coursekit.exercises._exercise import Answer, Exercise, FreeText, Inputs, Misconception, Test
+from coursekit.exercises._exercise import (
+    BEGIN,
+    END,
+    Answer,
+    Exercise,
+    FreeText,
+    Inputs,
+    Misconception,
+    Test,
+    gradients,
+    record,
+    untouched,
+    values,
+)
 from coursekit.exercises._helpers import (
     Failed,
+    NotJudged,
     close,
     copies,
     gradients_of,
+    rand,
+    randn,
     same,
     standard_normal,
     tensor,
 )
 
 __all__ = [
+    "BEGIN",
+    "END",
     "Answer",
     "Exercise",
     "Failed",
     "FreeText",
     "Inputs",
     "Misconception",
+    "NotJudged",
     "Test",
     "chapter",
     "chapters",
     "close",
     "copies",
     "exercise",
+    "gradients",
     "gradients_of",
+    "rand",
+    "randn",
+    "record",
     "same",
     "standard_normal",
     "tensor",
+    "untouched",
+    "values",
 ]
 
 
@@ -119,6 +158,7 @@ def chapters() -> list[str]:
 def chapter(name: str) -> tuple[list[Exercise], list[FreeText]]:
     """Exercises and free-text questions of a chapter: "vae", or "03_vae" as the notebook is called.
 
+    The exercises are copies: a test that is added to one is not there at the next call.
     ValueError if there is no such chapter.
     """
     module = re.sub(r"^\d+_", "", name)
@@ -126,7 +166,7 @@ def chapter(name: str) -> tuple[list[Exercise], list[FreeText]]:
         raise ValueError(f"there is no chapter {name!r}; those with exercises: {chapters()}")
     found = vars(importlib.import_module(f"{__name__}.{module}")).values()
     return (
-        [value for value in found if isinstance(value, Exercise)],
+        [value.copy() for value in found if isinstance(value, Exercise)],
         [value for value in found if isinstance(value, FreeText)],
     )
 

@@ -1,20 +1,29 @@
-"""What an exercise is: a contract, hints, tests, and the mistakes that are recognized."""
+"""What an exercise is: a solution, inputs, tests, hints, and the mistakes that are recognized."""
 
+import ast
 import inspect
-from collections.abc import Callable, Sequence
+import io
+import textwrap
+import tokenize
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
 from torch import Generator
 
 from coursekit.exercises._helpers import (
+    NotJudged,
     close,
     copies,
     floating,
     gradients_of,
     same,
 )
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 
 Answer = Callable[..., Any]
 """What a student wrote: called like the function that the contract describes."""
@@ -23,10 +32,12 @@ Inputs = Callable[[Generator], tuple[Any, ...]]
 """Draws the positional arguments of one call from a generator."""
 
 Function = TypeVar("Function", bound=Answer)
-Draw = TypeVar("Draw", bound=Inputs)
 
 Run = Callable[[Answer, Generator], None]
 """A test's body: returns if the answer is right, raises `Failed` with a message if it is not."""
+
+Mistakes = Mapping[str, Mapping[str, str]]
+"""Edits of the solution: a piece of its code, what a mistake writes instead, and what to say."""
 
 
 @dataclass(frozen=True)
@@ -63,146 +74,261 @@ class FreeText:
 
 
 class Exercise:
-    """A function that the student writes.
+    """A function or class that the student writes. Made by `record`, which explains the arguments.
 
-    id: module and name, as in "vae.kl". function: the name that the grader looks for.
-    contract: signature, shapes, units and reduction, in one or two sentences. hints: three, each
-    saying more than the last. see: where in the book to look when the hints are spent.
-    forbids: coursekit's own answers by dotted name; while this exercise's chapter is graded they
-    refuse to run.
+    Attributes: id, as in "vae.kl"; function, the name that the grader looks for; solve, the
+    solution; tests; mistakes, the edits; misconceptions, edits and functions; hints; explanation;
+    see; forbids.
     """
 
     def __init__(
         self,
+        solve: Answer,
         id: str,
-        function: str,
         *,
-        contract: str,
+        inputs: Inputs,
+        tests: "Sequence[Callable[[Exercise], Test]]",
         hints: tuple[str, str, str],
+        explanation: str,
         see: str,
+        mistakes: Mistakes | None = None,
         forbids: Sequence[str] = (),
     ) -> None:
         self.id = id
-        self.function = function
-        self.contract = contract
+        self.function = solve.__name__
+        self.solve = solve
+        self.draw = inputs
         self.hints = hints
+        self.explanation = explanation
         self.see = see
         self.forbids = tuple(forbids)
         self.tests: list[Test] = []
-        self.misconceptions: list[Misconception] = []
-        self.draw: Inputs = _missing(id, "inputs")
-        self.solve: Answer = _missing(id, "reference")
+        for make in tests:
+            self._add(make(self))
+        self.mistakes = mistakes or {}
+        self._wrong: list[Misconception] = []
 
     def __repr__(self) -> str:
         return f"Exercise({self.id!r})"
+
+    def copy(self) -> "Exercise":
+        """The same exercise, to which tests and mistakes can be added on their own."""
+        made = copy(self)
+        made.tests, made._wrong = list(self.tests), list(self._wrong)
+        return made
 
     @property
     def points(self) -> float:
         return sum(test.points for test in self.tests)
 
-    def inputs(self, draw: Draw) -> Draw:
-        """Decorator: the function that draws the arguments of a call from a generator."""
-        self.draw = draw
-        return draw
+    @cached_property
+    def source(self) -> str:
+        """The exercise's cell in `solutions/`: docstring, numbered steps, solution block."""
+        lines = textwrap.dedent(inspect.getsource(self.solve)).rstrip().split("\n")
+        return "\n".join(lines[ast.parse("\n".join(lines)).body[0].lineno - 1 :])
 
-    def reference(self, solve: Function) -> Function:
-        """Decorator: a right answer, written apart from coursekit's own."""
-        self.solve = solve
-        return solve
+    @cached_property
+    def contract(self) -> str:
+        """What the student is asked for: the signature and the docstring."""
+        return f"{self.function}{inspect.signature(self.solve)}: {inspect.getdoc(self.solve)}"
+
+    @cached_property
+    def code(self) -> str:
+        """The solution without docstrings, comments and markers."""
+        return _bare(self.source)
+
+    @property
+    def misconceptions(self) -> list[Misconception]:
+        """The known mistakes: first the edits of the solution, then the functions."""
+        return [*self._edits, *self._wrong]
+
+    @cached_property
+    def _edits(self) -> list[Misconception]:
+        return [
+            Misconception(f"{old.strip()} → {new.strip()}", says, self.edited(old, new))
+            for old, changes in self.mistakes.items()
+            for new, says in changes.items()
+        ]
+
+    def edited(self, old: str, new: str) -> Answer:
+        """The solution with one piece of its code replaced.
+
+        Raises ValueError if the piece does not occur exactly once.
+        """
+        if (count := self.code.count(old)) != 1:
+            raise ValueError(
+                f"{self.id}: the mistake replaces {old!r}, which occurs {count} times in the "
+                f"solution, but exactly once is expected:\n{self.code}"
+            )
+        return self.compiled(self.code.replace(old, new))
+
+    def compiled(self, code: str) -> Answer:
+        """The function that `code` defines, in the names of the solution's module."""
+        scope = dict(self.solve.__globals__ if inspect.isfunction(self.solve) else _names(self))
+        exec(compile(code, f"<{self.id}>", "exec"), scope)
+        return scope[self.function]  # type: ignore[no-any-return]
 
     def wrong(self, says: str) -> Callable[[Function], Function]:
-        """Decorator: a wrong answer and what to tell a student whose answer behaves like it."""
+        """Decorator: a wrong answer that no edit makes, and what to tell a student who makes it."""
 
         def add(wrong: Function) -> Function:
-            self.misconceptions.append(Misconception(wrong.__name__, says, wrong))
+            self._wrong.append(Misconception(wrong.__name__, says, wrong))
             return wrong
 
         return add
 
-    def test(
-        self, name: str, points: float = 1, hidden: bool = False, hint: str = ""
-    ) -> Callable[[Run], Run]:
+    def test(self, name: str, points: float = 1, hidden: str = "") -> Callable[[Run], Run]:
         """Decorator: a test. Draw from the generator it is given, compare, raise `Failed`.
 
-        hint: shown instead of the reason when a hidden test fails.
+        name completes the sentence "it ...". hidden: for a hidden test, what a student reads
+        instead of the reason when it fails.
         """
-        if hidden and not hint:
-            raise ValueError(f"{self.id}: the hidden test {name!r} needs a hint for the student")
-        if any(test.name == name for test in self.tests):
-            raise ValueError(f"{self.id}: there are two tests named {name!r}")
 
         def add(run: Run) -> Run:
-            self.tests.append(Test(name, run, points, hidden, hint))
+            self._add(Test(name, run, points, bool(hidden), hidden))
             return run
 
         return add
 
-    def values(
-        self,
-        name: str,
-        points: float = 1,
-        hidden: bool = False,
-        hint: str = "",
-        inputs: Inputs | None = None,
-    ) -> None:
-        """Test: on three draws of the inputs the answer returns what the reference returns."""
+    def _add(self, test: Test) -> None:
+        if any(other.name == test.name for other in self.tests):
+            raise ValueError(f"{self.id}: there are two tests named {test.name!r}")
+        self.tests.append(test)
 
+
+def record(
+    id: str,
+    *,
+    inputs: Inputs,
+    tests: Sequence[Callable[[Exercise], Test]],
+    hints: tuple[str, str, str],
+    explanation: str,
+    see: str,
+    mistakes: Mistakes | None = None,
+    forbids: Sequence[str] = (),
+) -> Callable[[Answer], Exercise]:
+    """Decorator: make an exercise of its solution.
+
+    The text of the decorated function or class, with docstring, numbered steps and the markers
+    `### BEGIN SOLUTION` and `### END SOLUTION`, is the exercise's cell in the notebook;
+    `make student` writes it there.
+
+    id: module and name, as in "vae.kl". inputs: draws the positional arguments of a call.
+    tests: of `values`, `gradients`, `untouched`; others are added with `@NAME.test(...)`.
+    hints: three, each saying more than the last; the third stops short of the code.
+    explanation: the sentence that `solution` shows with the code.
+    see: where in the book to look when the hints are spent.
+    mistakes: edits of the solution, as `{".sum(dim=1)": {".mean(dim=1)": "Sum over latents."}}`.
+        A piece must occur once in the code (docstring and comments do not count).
+    forbids: coursekit's own answers by dotted name; while this exercise's chapter is graded they
+        refuse to run.
+    """
+
+    def make(solve: Answer) -> Exercise:
+        return Exercise(
+            solve,
+            id,
+            inputs=inputs,
+            tests=tests,
+            hints=hints,
+            explanation=explanation,
+            see=see,
+            mistakes=mistakes,
+            forbids=forbids,
+        )
+
+    return make
+
+
+def values(
+    points: float = 1,
+    name: str = "returns the right values",
+    hidden: str = "",
+    inputs: Inputs | None = None,
+) -> Callable[[Exercise], Test]:
+    """Test: on three draws of the inputs the answer returns what the solution returns.
+
+    hidden: for a hidden test, what a student reads when it fails. inputs: instead of the record's.
+    """
+
+    def make(exercise: Exercise) -> Test:
         def run(answer: Answer, generator: Generator) -> None:
             for _ in range(3):
-                args = (inputs or self.draw)(generator)
-                close(answer(*copies(args)), self.solve(*copies(args)))
+                args = (inputs or exercise.draw)(generator)
+                close(answer(*copies(args)), exercise.solve(*copies(args)))
 
-        self.test(name, points, hidden, hint)(run)
+        return Test(name, run, points, bool(hidden), hidden)
 
-    def gradients(
-        self,
-        name: str,
-        points: float = 1,
-        hidden: bool = False,
-        hint: str = "",
-        inputs: Inputs | None = None,
-        wrt: Sequence[str] | None = None,
-    ) -> None:
-        """Test: values agree, and so do gradients with respect to the arguments named in `wrt`.
+    return make
 
-        wrt: names of the reference's parameters; by default every floating-point tensor.
-        """
 
+def gradients(
+    points: float = 1,
+    name: str = "lets the gradient through",
+    hidden: str = "",
+    inputs: Inputs | None = None,
+    wrt: Sequence[str] | None = None,
+) -> Callable[[Exercise], Test]:
+    """Test: values agree, and so do gradients with respect to the arguments named in `wrt`.
+
+    wrt: names of the solution's parameters; by default every floating-point tensor.
+    """
+
+    def make(exercise: Exercise) -> Test:
         def run(answer: Answer, generator: Generator) -> None:
-            args = (inputs or self.draw)(generator)
-            names = list(inspect.signature(self.solve).parameters)[: len(args)]
+            args = (inputs or exercise.draw)(generator)
+            names = list(inspect.signature(exercise.solve).parameters)[: len(args)]
             where = [i for i, a in enumerate(args) if floating(a)]
             if wrt is not None:
                 where = [names.index(name) for name in wrt]
-            expected, slopes = gradients_of(self.solve, args, where, seed=0)
+            expected, slopes = gradients_of(exercise.solve, args, where, seed=0)
             _, found = gradients_of(answer, args, where, seed=0, expected=expected)
             for i, slope, got in zip(where, slopes, found, strict=True):
                 close(got, slope, what=f"the gradient with respect to {names[i]}")
 
-        self.test(name, points, hidden, hint)(run)
+        return Test(name, run, points, bool(hidden), hidden)
 
-    def untouched(
-        self,
-        name: str = "leaves its inputs as they were",
-        points: float = 1,
-        hidden: bool = True,
-        hint: str = "Does your function change a tensor that it was given, as `x += 1` does?",
-    ) -> None:
-        """Test: values agree, and no argument was modified by the call."""
+    return make
 
+
+def untouched(points: float = 1) -> Callable[[Exercise], Test]:
+    """Hidden test: no argument was modified by the call. Not judged where values are wrong."""
+
+    def make(exercise: Exercise) -> Test:
         def run(answer: Answer, generator: Generator) -> None:
-            args = self.draw(generator)
+            args = exercise.draw(generator)
             given = copies(args)
-            close(answer(*given), self.solve(*copies(args)))
+            try:
+                close(answer(*given), exercise.solve(*copies(args)))
+            except AssertionError as error:
+                raise NotJudged("This is judged once the values are right.") from error
             for i, (before, after) in enumerate(zip(args, given, strict=True), start=1):
                 if isinstance(before, torch.Tensor):
                     same(after, before, f"argument {i} was changed by the call")
 
-        self.test(name, points, hidden, hint)(run)
+        hint = "Does your function change a tensor that it was given, as `x += 1` does?"
+        return Test("leaves its inputs as they were", run, points, True, hint)
+
+    return make
 
 
-def _missing(id: str, what: str) -> Callable[..., Any]:
-    def missing(*args: Any) -> Any:
-        raise TypeError(f"exercise {id!r} has no {what}: add it with @exercise.{what}")
+def _names(exercise: Exercise) -> dict[str, Any]:
+    """The names of the module that a solution class stands in."""
+    module = inspect.getmodule(exercise.solve)
+    return dict(vars(module)) if module else {}
 
-    return missing
+
+def _bare(source: str) -> str:
+    """Python code without comments and docstrings."""
+    lines = source.split("\n")
+    drop: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            text = node.body[0]
+            drop |= set(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip()
+    kept = (line for number, line in enumerate(lines, start=1) if number not in drop)
+    return "\n".join(line for line in kept if line.strip())

@@ -12,6 +12,20 @@ class Failed(AssertionError):
     """The answer is not right; the message says why, to the student."""
 
 
+class NotJudged(Failed):
+    """A test that says nothing yet; the message is shown even where the test is hidden."""
+
+
+def randn(g: Generator, *shape: int) -> Tensor:
+    """Standard normal numbers."""
+    return torch.randn(shape, generator=g)
+
+
+def rand(g: Generator, *shape: int) -> Tensor:
+    """Uniform numbers in [0, 1)."""
+    return torch.rand(shape, generator=g)
+
+
 def floating(value: object) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 

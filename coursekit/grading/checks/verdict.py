@@ -15,7 +15,16 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from coursekit.exercises import Answer, Exercise, Failed, Misconception, Test, copies, gradients_of
+from coursekit.exercises import (
+    Answer,
+    Exercise,
+    Failed,
+    Misconception,
+    NotJudged,
+    Test,
+    copies,
+    gradients_of,
+)
 from coursekit.grading.sandbox.errors import AnswerError, NotAttempted, NoVerdict
 
 PUBLIC = b"public"
@@ -44,24 +53,27 @@ def run_test(exercise: Exercise, test: Test, answer: Answer, secret: bytes) -> O
     `NotAttempted` is the exception: it concerns all of the exercise. `NoVerdict` is another.
     """
     start = time.perf_counter()
-    message = ""
+    passed, message = False, ""
     with _seeded(secret, f"{exercise.id}/{test.name}") as generator:
         try:
             test.run(answer, generator)
+            passed = True
         except (NotAttempted, NoVerdict):
             raise
-        except (Failed, AnswerError) as error:
+        except NotJudged as error:
             message = str(error)
+        except (Failed, AnswerError) as error:
+            message = test.hint if test.hidden else str(error)
         except Exception as error:  # the test could not digest what the answer returned
-            message = f"the result is not of the kind that the contract asks for ({error})"
-    passed = not message
+            said = f"the result is not of the kind that the contract asks for ({error})"
+            message = test.hint if test.hidden else said
     return Outcome(
         test.name,
         test.hidden,
         passed,
         test.points if passed else 0,
         test.points,
-        test.hint if message and test.hidden else message,
+        message,
         time.perf_counter() - start,
     )
 

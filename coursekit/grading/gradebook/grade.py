@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 
 import coursekit
 from coursekit import exercises
-from coursekit.exercises import Exercise, FreeText, Misconception, Test
+from coursekit.exercises import Exercise, FreeText, Test
 from coursekit.grading.checks.verdict import Outcome, behavior, guarded, recognize, run_test
 from coursekit.grading.gradebook import notebook
 from coursekit.grading.sandbox.errors import AnswerError, NoSandbox, NotAttempted, ServerLost
@@ -48,22 +47,22 @@ class Assignment:
     walls: Walls = field(default_factory=Walls)
 
 
-@cache
-def _originals(chapter: str) -> tuple[tuple[Exercise, list[Test], list[Misconception]], ...]:
-    found, _ = exercises.chapter(chapter)
-    return tuple((e, list(e.tests), list(e.misconceptions)) for e in found)
-
-
 def load(assignment: Assignment) -> tuple[list[Exercise], list[FreeText]]:
-    """The exercises with the instructor's hidden tests. `BadTests` if they do not load."""
-    for exercise, tests, misconceptions in _originals(assignment.chapter):
-        exercise.tests, exercise.misconceptions = list(tests), list(misconceptions)
+    """Fresh exercises with the instructor's hidden tests. `BadTests` if they do not load."""
+    found, questions = exercises.chapter(assignment.chapter)
     for name, source in assignment.hidden:
+        scope: dict[str, Any] = {"__name__": Path(name).stem}
         try:
-            exec(compile(source, name, "exec"), {"__name__": Path(name).stem})
+            exec(compile(source, name, "exec"), scope)
+            scope["add"]({exercise.id: exercise for exercise in found})
+        except KeyError as error:
+            raise BadTests(
+                f"{name} has no {error}: define add(exercises), which is given the chapter's "
+                "exercises by id and adds tests to them"
+            ) from error
         except Exception as error:
             raise BadTests(f"{name} does not load: {type(error).__name__}: {error}") from error
-    return exercises.chapter(assignment.chapter)
+    return found, questions
 
 
 def refusals(found: Sequence[Exercise]) -> tuple[str, ...]:
