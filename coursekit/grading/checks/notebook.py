@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coursekit.exercises import Exercise, exercise
+from coursekit.grading.checks.difference import difference
 from coursekit.grading.checks.verdict import PUBLIC, behavior, guarded, recognize, run_test
 from coursekit.grading.sandbox.errors import NotAttempted
 
@@ -72,6 +73,8 @@ def _check(found: Exercise, answer: Any) -> Result:
     lines = [f"{summary}. The first that fails: it {first.name}.", _sentence(first.message)]
     name = recognize(found, behavior(found, call))
     lines += [m.says for m in found.misconceptions if m.name == name]
+    if name is None and (kind := difference(found, call)) is not None:
+        lines.append(kind)
     return _show("✗", found.id, lines, Result(passed, len(tests), " ".join(lines)))
 
 

@@ -54,7 +54,7 @@ def run_test(exercise: Exercise, test: Test, answer: Answer, secret: bytes) -> O
     """
     start = time.perf_counter()
     passed, message = False, ""
-    with _seeded(secret, f"{exercise.id}/{test.name}") as generator:
+    with seeded(secret, f"{exercise.id}/{test.name}") as generator:
         try:
             test.run(answer, generator)
             passed = True
@@ -79,7 +79,7 @@ def run_test(exercise: Exercise, test: Test, answer: Answer, secret: bytes) -> O
 
 
 @contextmanager
-def _seeded(secret: bytes, name: str) -> Iterator[Generator]:
+def seeded(secret: bytes, name: str) -> Iterator[Generator]:
     """A generator for a test's inputs; torch's own random numbers seeded apart from it."""
     digest = hmac.digest(secret, name.encode(), "sha256")
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -95,7 +95,7 @@ def behavior(exercise: Exercise, answer: Answer) -> list[Any]:
     """
     seen: list[Any] = []
     for draw in range(2):
-        with _seeded(PUBLIC, f"{exercise.id}/behavior {draw}") as generator:
+        with seeded(PUBLIC, f"{exercise.id}/behavior {draw}") as generator:
             args = exercise.draw(generator)
             given = copies(args)
             try:
