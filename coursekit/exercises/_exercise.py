@@ -21,6 +21,7 @@ from coursekit.exercises._helpers import (
     floating,
     gradients_of,
     same,
+    weights,
 )
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -35,6 +36,9 @@ Function = TypeVar("Function", bound=Answer)
 
 Run = Callable[[Answer, Generator], None]
 """A test's body: returns if the answer is right, raises `Failed` with a message if it is not."""
+
+Probe = Callable[..., Any]
+"""probe(answer, *arguments): what of an answer is compared with the solution."""
 
 Mistakes = Mapping[str, Mapping[str, str]]
 """Edits of the solution: a piece of its code, what a mistake writes instead, and what to say."""
@@ -93,6 +97,7 @@ class Exercise:
         see: str,
         mistakes: Mistakes | None = None,
         forbids: Sequence[str] = (),
+        probe: Probe | None = None,
     ) -> None:
         self.id = id
         self.function = solve.__name__
@@ -102,6 +107,7 @@ class Exercise:
         self.explanation = explanation
         self.see = see
         self.forbids = tuple(forbids)
+        self.probe = probe
         self.tests: list[Test] = []
         for make in tests:
             self._add(make(self))
@@ -136,6 +142,16 @@ class Exercise:
     def code(self) -> str:
         """The solution without docstrings, comments and markers."""
         return _bare(self.source)
+
+    def observe(
+        self, answer: Answer, args: tuple[Any, ...]
+    ) -> tuple[Any, tuple[torch.Tensor, ...]]:
+        """What is compared: the result, or what the probe makes of it, and the modules' weights.
+
+        The arguments are not copied: a call may change them.
+        """
+        result = answer(*args) if self.probe is None else self.probe(answer, *args)
+        return result, weights(args)
 
     @property
     def misconceptions(self) -> list[Misconception]:
@@ -206,6 +222,7 @@ def record(
     see: str,
     mistakes: Mistakes | None = None,
     forbids: Sequence[str] = (),
+    probe: Probe | None = None,
 ) -> Callable[[Answer], Exercise]:
     """Decorator: make an exercise of its solution.
 
@@ -222,6 +239,9 @@ def record(
         A piece must occur once in the code (docstring and comments do not count).
     forbids: coursekit's own answers by dotted name; while this exercise's chapter is graded they
         refuse to run.
+    probe: for an answer whose result cannot be compared as it is, such as a class: takes the answer
+        and the arguments, and returns what to compare, for example the shapes that an encoder's
+        instance gives.
     """
 
     def make(solve: Answer) -> Exercise:
@@ -235,6 +255,7 @@ def record(
             see=see,
             mistakes=mistakes,
             forbids=forbids,
+            probe=probe,
         )
 
     return make
@@ -255,7 +276,11 @@ def values(
         def run(answer: Answer, generator: Generator) -> None:
             for _ in range(3):
                 args = (inputs or exercise.draw)(generator)
-                close(answer(*copies(args)), exercise.solve(*copies(args)))
+                expected, moved = exercise.observe(exercise.solve, copies(args))
+                result, found = exercise.observe(answer, copies(args))
+                close(result, expected)
+                for weight, right in zip(found, moved, strict=True):
+                    close(weight, right, what="a weight of the network after the call")
 
         return Test(name, run, points, bool(hidden), hidden)
 
@@ -298,13 +323,16 @@ def untouched(points: float = 1) -> Callable[[Exercise], Test]:
         def run(answer: Answer, generator: Generator) -> None:
             args = exercise.draw(generator)
             given = copies(args)
+            expected = exercise.solve(*copies(args))
             try:
-                close(answer(*given), exercise.solve(*copies(args)))
+                close(answer(*given), expected)
             except AssertionError as error:
                 raise NotJudged("This is judged once the values are right.") from error
             for i, (before, after) in enumerate(zip(args, given, strict=True), start=1):
                 if isinstance(before, torch.Tensor):
                     same(after, before, f"argument {i} was changed by the call")
+            for before, after in zip(weights(args), weights(given), strict=True):
+                same(after, before, "a network's weights or buffers were changed by the call")
 
         hint = "Does your function change a tensor that it was given, as `x += 1` does?"
         return Test("leaves its inputs as they were", run, points, True, hint)

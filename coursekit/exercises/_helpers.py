@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
 
 
 class Failed(AssertionError):
@@ -31,16 +33,33 @@ def floating(value: object) -> bool:
 
 
 def copies(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same arguments again: tensors and generators are copied, so a call cannot spoil them."""
-    return tuple(_copy(arg) for arg in args)
+    """The same arguments again, so that a call cannot spoil them.
+
+    Tensors, generators, modules and optimizers are copied; a copied optimizer moves the weights of
+    the copied module.
+    """
+    memo: dict[int, Any] = {}
+    return tuple(_copy(arg, memo) for arg in args)
 
 
-def _copy(arg: Any) -> Any:
+def _copy(arg: Any, memo: dict[int, Any]) -> Any:
     if isinstance(arg, Tensor):
         return arg.detach().clone().requires_grad_(arg.requires_grad)
     if isinstance(arg, Generator):
         return arg.clone_state()
+    if isinstance(arg, nn.Module | Optimizer):
+        made = deepcopy(arg, memo)
+        if isinstance(arg, nn.Module):  # a parameter's copy comes without its gradient
+            for old, new in zip(arg.parameters(), made.parameters(), strict=True):
+                new.grad = None if old.grad is None else old.grad.clone()
+        return made
     return arg
+
+
+def weights(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Parameters and buffers of the modules among the arguments, in a fixed order."""
+    modules = [arg for arg in args if isinstance(arg, nn.Module)]
+    return tuple(x for module in modules for x in (*module.parameters(), *module.buffers()))
 
 
 def tensor(value: object, shape: Sequence[int] | None = None, what: str = "the result") -> Tensor:
@@ -65,9 +84,13 @@ def close(
 ) -> None:
     """`actual` equals `expected`, a tensor, a number or a tuple of them, up to rounding.
 
+    Where None is expected, as of a step that moves weights, any result will do.
+
     Compared in float64, so an answer that computes in double precision is as right as any other.
     """
-    if isinstance(expected, tuple):
+    if expected is None:
+        return
+    if isinstance(expected, tuple | list):
         fields = getattr(expected, "_fields", None)
         names = (
             [f"`{f}`" for f in fields]

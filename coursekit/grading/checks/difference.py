@@ -78,7 +78,10 @@ class _Call:
             if isinstance(arg, Generator):
                 arg.manual_seed(given)
         with seeded(PUBLIC, f"{self.exercise.id}/noise {seed}"):
-            return function(*copied)
+            result, weights = self.exercise.observe(function, copied)
+        if not weights:
+            return result
+        return (*(result if _several(result) else [result]), *weights)
 
 
 # --- values -------------------------------------------------------------------------------------
@@ -333,10 +336,14 @@ def _gradient(call: _Call, names: list[str]) -> str | None:
 
 def _flat(result: Any) -> list[Tensor] | None:
     """The results as tensors in double precision, or None if they are of another kind."""
-    parts = list(result) if isinstance(result, tuple | list) else [result]
+    parts = [part for part in result if part is not None] if _several(result) else [result]
     if not all(isinstance(part, Tensor | int | float) for part in parts):
         return None
     return [torch.as_tensor(part).detach().double() for part in parts]
+
+
+def _several(result: Any) -> bool:
+    return isinstance(result, tuple | list)
 
 
 def _equal(a: Any, b: Any) -> bool:

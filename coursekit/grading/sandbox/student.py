@@ -118,17 +118,25 @@ class Student:
     def call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call something in the student's process as if it were here.
 
-        Gradients flow through the call, in-place changes of the arguments come back, and torch's
-        random numbers go on where the student's code left them.
+        Gradients flow through the call. In-place changes of the arguments come back, and so do the
+        gradients of modules and the state of optimizers. torch's random numbers go on where the
+        student's code left them.
         """
         blobs: list[bytes] = []
         self._calls += 1
         number = self._calls
+        parameters = wire.parameters([args, kwargs])
+
+        def described(value: Any) -> wire.Message:
+            if isinstance(value, Remote):
+                return value.reference()
+            return wire.given(value, blobs, parameters)
+
         request = {
             "do": "call",
             "call": number,
             "target": target,
-            "args": wire.encode([args, kwargs], blobs, None),
+            "args": wire.encode([args, kwargs], blobs, described),
             "grad": torch.is_grad_enabled(),
             "rng": len(blobs),
         }
@@ -144,6 +152,11 @@ class Student:
             for index, blob in changed.items():
                 wire.restore(given[int(index)], incoming[blob])
             wire.restore(torch.default_generator, incoming[reply["rng"]])
+            grads, states = wire.decode(reply["training"], incoming)
+            for parameter, grad in zip(parameters, grads, strict=True):
+                parameter.grad = grad
+            for optimizer, state in zip(wire.optimizers([args, kwargs]), states, strict=True):
+                optimizer.load_state_dict(state)
             inputs = [x for x in given if isinstance(x, Tensor) and x.requires_grad]
             outputs = [x for x in wire.leaves(result) if isinstance(x, Tensor)]
             flags = _flags(reply["result"])
@@ -247,6 +260,10 @@ class Remote:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._student.call([self._handle, None], args, kwargs)
+
+    def reference(self) -> wire.Message:
+        """What stands for this in a later call's arguments."""
+        return {"is": "handle", "handle": self._handle}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -14,12 +14,14 @@ import textwrap
 import time
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 MAX_JSON = 2**20
 MAX_BLOBS = 2**26
@@ -114,13 +116,21 @@ def encode(value: Any, blobs: list[bytes], other: Callable[[Any], Message] | Non
         return float(value)
     if other is not None:
         return other(value)
+    raise TypeError(f"a {type(value).__name__} cannot cross")
+
+
+def given(value: Any, blobs: list[bytes], parameters: list[nn.Parameter]) -> Message:
+    """What only crosses towards the worker: modules, functions, optimizers of `parameters`."""
     if isinstance(value, nn.Module):
         return _module(value, blobs)
     if isinstance(value, types.FunctionType):
         return {"is": "function", **_source(value)}
+    if isinstance(value, Optimizer):
+        return _optimizer(value, blobs, parameters)
     raise TypeError(
         f"a {type(value).__name__} cannot be handed to an answer: tests may pass tensors, numbers, "
-        "strings, lists, tuples, dicts, generators, torch modules and top-level functions"
+        "strings, lists, tuples, dicts, generators, torch modules, their optimizers and top-level "
+        "functions"
     )
 
 
@@ -179,6 +189,7 @@ def _module(module: nn.Module, blobs: list[bytes]) -> Message:
         "class": {"name": kind.__name__} if known else _source(kind),
         "plain": encode(plain, blobs),
         "parameters": encode(dict(module._parameters), blobs),
+        "grads": encode({n: p.grad for n, p in module._parameters.items() if p is not None}, blobs),
         "buffers": encode(dict(module._buffers), blobs),
         "children": [
             [name, _module(child, blobs)]
@@ -186,6 +197,70 @@ def _module(module: nn.Module, blobs: list[bytes]) -> Message:
             if child is not None
         ],
     }
+
+
+def _optimizer(optimizer: Optimizer, blobs: list[bytes], parameters: list[nn.Parameter]) -> Message:
+    """An optimizer by its class, its state, and the places of its parameters in the call."""
+    kind = type(optimizer)
+    if getattr(torch.optim, kind.__name__, None) is not kind:
+        raise TypeError(f"only torch's own optimizers can be handed to an answer, not {kind}")
+    places = {id(parameter): i for i, parameter in enumerate(parameters)}
+    try:
+        groups = [[places[id(p)] for p in group["params"]] for group in optimizer.param_groups]
+    except KeyError as error:
+        raise TypeError(
+            "an optimizer is handed over together with the modules that it optimizes"
+        ) from error
+    state = encode(optimizer.state_dict(), blobs)
+    return {"is": "optimizer", "class": kind.__name__, "groups": groups, "state": state}
+
+
+def parameters(value: Any) -> list[nn.Parameter]:
+    """The parameters of all modules in a call's arguments, in a fixed order."""
+    return [p for module in _of_kind(value, nn.Module) for p in module.parameters()]
+
+
+def optimizers(value: Any) -> list[Optimizer]:
+    return list(_of_kind(value, Optimizer))
+
+
+Kind = TypeVar("Kind")
+
+
+def _of_kind(value: Any, kind: type[Kind]) -> Iterator[Kind]:
+    if isinstance(value, kind):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _of_kind(item, kind)
+
+
+@dataclass
+class _Described:
+    """An optimizer that waits for its parameters to be there."""
+
+    message: Message
+    state: Any
+
+
+def with_optimizers(value: Any) -> Any:
+    """The decoded arguments, with each optimizer made for the parameters that are there now."""
+    there = parameters(value)
+
+    def made(item: Any) -> Any:
+        if isinstance(item, _Described):
+            kind = getattr(torch.optim, item.message["class"])
+            groups = [{"params": [there[i] for i in group]} for group in item.message["groups"]]
+            optimizer = kind(groups, lr=0.0)
+            optimizer.load_state_dict(item.state)
+            return optimizer
+        if isinstance(item, tuple | list):
+            return type(item)(map(made, item))
+        if isinstance(item, dict):
+            return {key: made(inner) for key, inner in item.items()}
+        return item
+
+    return made(value)
 
 
 def _plain(value: Any) -> bool:
@@ -229,6 +304,8 @@ def _decode(value: Any, blobs: list[bytes], other: Any, trusted: bool) -> Any:
             return _execute(value)
         case "module" if trusted:
             return _to_module(value, blobs)
+        case "optimizer" if trusted:
+            return _Described(value, _decode(value["state"], blobs, None, False))
         case _ if other is not None:
             return other(value)
     raise Malformed("the result is of a kind that cannot cross")
@@ -270,6 +347,8 @@ def _to_module(value: Message, blobs: list[bytes]) -> nn.Module:
         if tensor is not None:
             tensor = nn.Parameter(tensor, requires_grad=parameter["grad"])
         module.register_parameter(name, tensor)
+    for name, grad in _decode(value["grads"], blobs, None, False).items():
+        getattr(module, name).grad = grad
     for name, buffer in _decode(value["buffers"], blobs, None, False).items():
         module.register_buffer(name, buffer)
     for name, child in value["children"]:

@@ -286,7 +286,8 @@ class Worker:
     def call(
         self, message: dict[str, Any], blobs: list[bytes]
     ) -> tuple[dict[str, Any], list[bytes]]:
-        args, kwargs = wire.decode(message["args"], blobs, self._mine, trusted=True)
+        decoded = wire.decode(message["args"], blobs, self._mine, trusted=True)
+        args, kwargs = wire.with_optimizers(decoded)
         before = [wire.content(leaf) for leaf in wire.leaves([args, kwargs])]
         inputs = [x for x in wire.leaves([args, kwargs]) if getattr(x, "requires_grad", False)]
         torch.set_rng_state(wire._to_state(blobs[message["rng"]]))
@@ -308,7 +309,10 @@ class Worker:
                 changed[i] = len(outgoing)
                 outgoing.append(after)
         outgoing.append(wire.content(torch.default_generator))
-        return reply | {"changed": changed, "rng": len(outgoing) - 1}, outgoing
+        reply |= {"changed": changed, "rng": len(outgoing) - 1}
+        grads = [parameter.grad for parameter in wire.parameters([args, kwargs])]
+        states = [optimizer.state_dict() for optimizer in wire.optimizers([args, kwargs])]
+        return reply | {"training": wire.encode([grads, states], outgoing)}, outgoing
 
     def backward(
         self, message: dict[str, Any], blobs: list[bytes]
