@@ -47,13 +47,12 @@ def _copy(arg: Any, memo: dict[int, Any]) -> Any:
         return arg.detach().clone().requires_grad_(arg.requires_grad)
     if isinstance(arg, Generator):
         return arg.clone_state()
-    if isinstance(arg, nn.Module | Optimizer):
-        made = deepcopy(arg, memo)
-        if isinstance(arg, nn.Module):  # a parameter's copy comes without its gradient
-            for old, new in zip(arg.parameters(), made.parameters(), strict=True):
-                new.grad = None if old.grad is None else old.grad.clone()
-        return made
-    return arg
+    if isinstance(arg, nn.Module):
+        module = deepcopy(arg, memo)
+        for old, new in zip(arg.parameters(), module.parameters(), strict=True):
+            new.grad = None if old.grad is None else old.grad.clone()  # deepcopy leaves it out
+        return module
+    return deepcopy(arg, memo) if isinstance(arg, Optimizer) else arg
 
 
 def weights(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
