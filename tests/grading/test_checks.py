@@ -12,7 +12,7 @@ import torch
 from nbclient import NotebookClient
 
 import coursekit
-from coursekit import check, hint, objectives
+from coursekit import check, hint, objectives, solution
 from coursekit.exercises import Exercise, Failed, chapter, chapters, exercise, standard_normal
 from coursekit.grading.checks import notebook as checks
 from coursekit.grading.checks.verdict import PUBLIC, behavior, guarded, recognize, run_test
@@ -113,7 +113,34 @@ def test_hints_are_a_ladder(capsys):
     assert all(text in out for text, out in zip(found.hints, shown[:3], strict=True))
     assert "That was the last hint" in shown[3]
     assert found.see in shown[3] == shown[4]
+    assert "solution('vae.kl')" in shown[3]
     hint("vae.nothing")
+    assert "there is no exercise" in capsys.readouterr().out
+
+
+def test_the_solution_is_shown_after_a_pass_or_three_hints(capsys, monkeypatch):
+    found = exercise("vae.kl")
+    checks._shown.clear()
+    checks._solved.clear()
+
+    def shown():
+        solution("vae.kl")
+        return capsys.readouterr().out
+
+    assert "after 3 more" in shown()
+    for left in (2, 1):
+        hint("vae.kl")
+        assert f"after {left} more" in shown()
+    hint("vae.kl")
+    assert found.code in shown()
+    assert found.explanation in shown()
+    checks._shown.clear()
+    assert found.code not in shown()
+    assert check("vae.kl", found.solve)
+    assert found.code in shown()
+    monkeypatch.setenv("COURSEKIT_LOCK_SOLUTIONS", "1")
+    assert found.code not in shown()
+    solution("vae.nothing")
     assert "there is no exercise" in capsys.readouterr().out
 
 
@@ -126,6 +153,8 @@ def test_every_exercise_is_complete(name):
         assert each.contract.startswith(f"{each.function}(")
         assert len(each.hints) == 3
         assert all(hint.strip() for hint in each.hints)
+        assert each.explanation
+        assert "return " not in each.hints[2], "the third hint stops short of the code"
         assert any(not test.hidden for test in each.tests)
         assert any(test.hidden for test in each.tests)
         assert each.points > 0

@@ -1,6 +1,7 @@
-"""`check` and `hint`: what a student calls in a notebook."""
+"""`check`, `hint` and `solution`: what a student calls in a notebook."""
 
 import html
+import os
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def _check(found: Exercise, answer: Any) -> Result:
     passed = sum(outcome.passed for outcome in outcomes)
     summary = f"{passed} of {len(tests)} public tests pass"
     if passed == len(tests):
+        _solved.add(found.id)
         lines = [f"{summary}. Grading uses other inputs and further tests."]
         return _show("✓", found.id, lines, Result(passed, len(tests), summary))
     first = next(outcome for outcome in outcomes if not outcome.passed)
@@ -79,6 +81,7 @@ def _check(found: Exercise, answer: Any) -> Result:
 
 
 _shown: Counter[str] = Counter()
+_solved: set[str] = set()
 
 
 def hint(id: str) -> None:
@@ -93,7 +96,35 @@ def hint(id: str) -> None:
     if number < len(found.hints):
         _show("→", found.id, [f"Hint {number + 1} of {len(found.hints)}.", found.hints[number]])
     else:
-        _show("→", found.id, [f"That was the last hint. Read on in {found.see}."])
+        _show(
+            "→",
+            found.id,
+            [f"That was the last hint. Read on in {found.see}, or call solution({found.id!r})."],
+        )
+
+
+def solution(id: str) -> None:
+    """Show the solution of an exercise, once its check has passed or its three hints are spent.
+
+    Where COURSEKIT_LOCK_SOLUTIONS is set (by an instructor, where the notebooks run), it is not
+    shown.
+    """
+    try:
+        found = exercise(str(id))
+    except ValueError as error:
+        _show("?", str(id), [str(error)])
+        return
+    if os.environ.get("COURSEKIT_LOCK_SOLUTIONS"):
+        _show("→", found.id, ["Your instructor has locked the solutions."])
+    elif found.id in _solved or _shown[found.id] >= len(found.hints):
+        _show("→", found.id, ["A solution. " + found.explanation], code=found.code)
+    else:
+        left = len(found.hints) - _shown[found.id]
+        lines = [
+            f"The solution is shown when check({found.id!r}, ...) has passed, or after {left} more "
+            f"of hint({found.id!r})."
+        ]
+        _show("→", found.id, lines)
 
 
 def _sentence(text: str) -> str:
@@ -105,13 +136,16 @@ def _sentence(text: str) -> str:
 _COLORS = {"✓": "#2e9e5b", "✗": "#d9534f", "○": "#8a8f98", "→": "#4a90d9", "?": "#c98a1b"}
 
 
-def _show(mark: str, id: str, lines: list[str], result: Result | None = None) -> Result:
-    text = f"{mark} {id}: " + "\n  ".join(lines)
+def _show(
+    mark: str, id: str, lines: list[str], result: Result | None = None, code: str = ""
+) -> Result:
+    text = f"{mark} {id}: " + "\n  ".join(lines) + (f"\n\n{code}" if code else "")
     # Only a session of IPython can show HTML; in a plain script nothing is imported for it.
     ipython = sys.modules.get("IPython")
     if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
         color = _COLORS[mark]
         body = "".join(f"<div>{html.escape(line)}</div>" for line in lines[1:])
+        body += f"<pre>{html.escape(code)}</pre>" if code else ""
         box = (
             f'<div role="status" style="border-left:4px solid {color};padding:.3em .8em;'
             f'margin:.3em 0;line-height:1.5;max-width:48em">'

@@ -318,7 +318,7 @@ def check(*args, **kwargs):
     """Nothing is checked here: what `check` would say is decided outside."""
     return False
 
-hint = check
+hint = solution = check
 '''
 
 
