@@ -10,7 +10,11 @@ __all__ = ["__version__", "check", "hint", "solution"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("check", "hint", "solution"):  # late, so that `import coursekit` does not load torch
+    if name in (
+        "check",
+        "hint",
+        "solution",
+    ):  # late, so that `import coursekit` does not load torch
         from coursekit import grading
 
         return getattr(grading, name)

@@ -5,7 +5,7 @@ from torch import Generator, Tensor
 from torch.distributions import Bernoulli, Normal
 from torch.distributions import kl_divergence as divergence
 
-from coursekit.exercises._exercise import Exercise
+from coursekit.exercises._decorated import Exercise
 
 # --- beta_vae.loss ------------------------------------------------------------------------------
 

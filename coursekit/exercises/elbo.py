@@ -6,7 +6,8 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from coursekit.exercises._exercise import Exercise, FreeText
+from coursekit.exercises._decorated import Exercise
+from coursekit.exercises._exercise import FreeText
 
 # --- elbo.monte_carlo ---------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from coursekit.exercises._exercise import Answer, Exercise, FreeText
+from coursekit.exercises._decorated import Exercise
+from coursekit.exercises._exercise import Answer, FreeText
 from coursekit.exercises._helpers import Failed, close, tensor
 
 LOSSES = (

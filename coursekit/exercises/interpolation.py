@@ -3,7 +3,8 @@
 import torch
 from torch import Generator, Tensor
 
-from coursekit.exercises._exercise import Exercise, FreeText
+from coursekit.exercises._decorated import Exercise
+from coursekit.exercises._exercise import FreeText
 
 OWN = (
     "coursekit.models.latent.lerp",

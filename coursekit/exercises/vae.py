@@ -9,7 +9,8 @@ from torch.distributions import Bernoulli, Normal
 from torch.distributions import kl_divergence as divergence
 from torch.nn import functional as F
 
-from coursekit.exercises._exercise import Answer, Exercise, FreeText
+from coursekit.exercises._decorated import Exercise
+from coursekit.exercises._exercise import Answer, FreeText
 from coursekit.exercises._helpers import Failed, close, same, standard_normal, tensor
 
 OWN = (
