@@ -218,20 +218,24 @@ def test_hidden_tests_and_what_students_see_of_them(folder, tmp_path, shared):
     hidden.mkdir()
     (hidden / "more.py").write_text("""
 from coursekit.exercises import Failed
-from coursekit.exercises.vae import kl
 
-@kl.test("is never negative", points=3, hidden=True, hint="Can a KL be negative?")
-def _never_negative(answer, g):
-    raise Failed("a reason that is not for students")
+def add(exercises):
+    kl = exercises["vae.kl"]
+
+    @kl.test("is never negative", points=3, hidden=True, hint="Can a KL be negative?")
+    def _never_negative(answer, g):
+        raise Failed("a reason that is not for students")
 """)
     out = tmp_path / "out"
     with pytest.raises(BadTests, match="'is never negative' refuses the reference"):
         self_test(Assignment("vae", b"12345678", (("more.py", (hidden / "more.py").read_text()),)))
+    with pytest.raises(BadTests, match="define add"):
+        load(Assignment("vae", b"12345678", (("more.py", "x = 1"),)))
     assert grade(folder, "--out", out, "--hidden", hidden) == 2, "such tests grade nobody"
     text = (hidden / "more.py").read_text().replace(
         'raise Failed("a reason that is not for students")',
-        'import torch\n    if (answer(*kl.draw(g)) < 0).any() or answer(torch.ones(1, 4), '
-        'torch.zeros(1, 4)).item() < 1.9:\n        raise Failed("not for students")',
+        'import torch\n        if (answer(*kl.draw(g)) < 0).any() or answer(torch.ones(1, 4), '
+        'torch.zeros(1, 4)).item() < 1.9:\n            raise Failed("not for students")',
     )  # fmt: skip
     (hidden / "more.py").write_text(text)
     assert grade(folder, "--out", out, "--hidden", hidden) == 0
