@@ -313,7 +313,7 @@ chapters.run({{"a": nb, "b": nb, "short": short}})
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
 
     def numbers() -> list[str]:
         return [path.name for path in course.iterdir() if path.name.isdigit()]
@@ -322,7 +322,7 @@ chapters.run({{"a": nb, "b": nb, "short": short}})
         assert time.monotonic() < deadline
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
-    output, errors = running.communicate(timeout=30)
+    output, errors = running.communicate(timeout=60)
     assert "Interrupted" in errors
     assert "Traceback" not in errors
     assert "FAILED" not in output
@@ -333,6 +333,33 @@ chapters.run({{"a": nb, "b": nb, "short": short}})
     # What had run to its end before is kept.
     kept = chapters.get_cache(course / "_build").list_cache_records()
     assert [record.uri for record in kept] == ["short"]
+
+
+def test_an_interrupt_of_several_executions_ends_them_all(tmp_path: Path) -> None:
+    program = f"""
+import asyncio, chapters, nbformat.v4 as v4
+cell = "import os, time; open(f'{tmp_path}/{{os.getpid()}}', 'w').close(); time.sleep(99)"
+nb = v4.new_notebook(cells=[v4.new_code_cell(cell)])
+async def both():
+    await asyncio.gather(chapters.execute(nb), chapters.execute(nb))
+asyncio.run(both())
+"""
+    running = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=chapters.__file__.removesuffix("chapters.py"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 300
+    while len(kernels := list(tmp_path.iterdir())) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    for kernel in kernels:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(kernel.name), 0)
 
 
 DRAWS = """\

@@ -112,6 +112,9 @@ async def execute(nb: NotebookNode, env: dict[str, str] | None = None, **options
     env: environment variables on top of this process's. options: further ones of NotebookClient.
     """
     nb = copy.deepcopy(nb)
+    # nbclient would take an interrupt for its own kernel and let all others run on. It accepts a
+    # refusal, so that whoever started the event loop decides.
+    asyncio.get_running_loop().add_signal_handler = _refuse  # type: ignore[method-assign]
     # One thread per kernel: with more, kernels that share the cores are slower, and sums are added
     # up in another order, so that outputs differ.
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **(env or {})}
@@ -140,6 +143,10 @@ async def execute(nb: NotebookNode, env: dict[str, str] | None = None, **options
     return Run(nb, time.monotonic() - start, error)
 
 
+def _refuse(*_: object) -> None:
+    raise RuntimeError("nbclient is not to handle signals")
+
+
 async def _run_all(
     notebooks: dict[str, NotebookNode], keep: Callable[[str, Run], None]
 ) -> dict[str, Run]:
@@ -149,12 +156,13 @@ async def _run_all(
     assert everything is not None
     loop = asyncio.get_running_loop()
 
-    def listen(**_: object) -> None:
-        # Each client that starts or ends takes the signals for itself, so take them back: an
-        # interrupt ends all kernels. Windows has no such handlers, and there it ends the program.
+    def listen() -> None:
+        # An interrupt ends all kernels. Windows has no such handlers; there it ends the program.
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):
-                loop.add_signal_handler(number, everything.cancel)
+                type(loop).add_signal_handler(loop, number, everything.cancel)
+
+    listen()
 
     cells = sum(len(code_cells(nb)) for nb in notebooks.values())
     pause = 0.1 if sys.stderr.isatty() else 15  # seconds between two states of the bar
@@ -162,9 +170,8 @@ async def _run_all(
 
         async def one(name: str, nb: NotebookNode) -> tuple[str, Run]:
             async with cores:
-                hooks = {"on_cell_start": listen, "on_cell_executed": lambda **_: bar.update()}
-                ran = await execute(nb, **hooks)
-            listen()
+                ran = await execute(nb, on_cell_executed=lambda **_: bar.update())
+            listen()  # a client that ends removes the handlers
             if ran.error is None:
                 keep(name, ran)
                 bar.write(f"{name} ran in {ran.seconds:.0f} s")
