@@ -2,6 +2,7 @@
 PYTHON ?= python3
 EDITION ?= student
 CHAPTER ?=
+ONLY ?= tests book solutions
 BIN := .venv/bin
 READY := .venv/ready
 
@@ -16,6 +17,7 @@ help:
 	@echo "make book                      run the chapters that changed, build the book, say where it is"
 	@echo "make book EDITION=instructor   the same, with the solutions"
 	@echo "make test                      the package, the notebooks, the grader"
+	@echo "make test ONLY=tests/viz       some of them: a file or folder of tests, a notebook"
 	@echo "make student CHAPTER=03_vae    solutions/03_vae.ipynb -> book/03_vae.ipynb, both run (no CHAPTER: all)"
 	@echo "make margins CHAPTER=03_vae    run it some twelve times, record by how much its claims hold (no CHAPTER: all)"
 	@echo "make lint                      ruff and mypy"
@@ -25,7 +27,7 @@ book: $(READY)
 	$(BIN)/python tools/build_book.py $(EDITION)
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tools/nbval_sanitize.cfg tests book solutions
+	$(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tools/nbval_sanitize.cfg $(ONLY)
 
 student: $(READY)
 	$(BIN)/python tools/make_student.py $(CHAPTER)
