@@ -55,7 +55,7 @@ def show_manifold(
 def show_traversals(
     decode: Decode, code: Tensor, dims: Sequence[int], values: Tensor, title: str = ""
 ) -> "Figure":
-    """Draw one row a coordinate in `dims`: the code (L,) decoded with it set to each of `values`.
+    """Draw one row per coordinate in `dims`: the code (L,) decoded with it set to each of `values`.
 
     The column with the value that the code itself has shows the same image in every row.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def explore(
     decode: Decode, base: Tensor, dims: Sequence[int] | None = None, extent: float = 3.0
 ) -> "HBox":
-    """One slider a coordinate of the code, and the image that the model decodes at once.
+    """One slider per coordinate of the code, and the image that the model decodes at once.
 
     decode: codes (N, L) -> images (N, C, H, W) in [0, 1]. base: the code (L,) to begin with.
     dims: the coordinates with a slider; by default the first ten. extent: sliders run from -extent
