@@ -1,10 +1,9 @@
-"""What holds for the repository as a whole: its files, its notebooks, its one address."""
+"""What holds for the repository as a whole: its files and its notebooks."""
 
 import re
 import statistics
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import chapters
@@ -12,16 +11,7 @@ import pytest
 import yaml
 
 ROOT = chapters.ROOT
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-ADDRESS = PROJECT["urls"]["Repository"]
-OWNER, NAME = ADDRESS.removeprefix("https://github.com/").split("/")
 NOTEBOOKS = chapters.chapters(chapters.SOLUTIONS) + chapters.chapters(chapters.BOOK)
-SETUP = f"""\
-# Colab brings everything but the course's own package. Elsewhere this cell does nothing.
-from importlib.util import find_spec
-
-if find_spec("coursekit") is None:
-    %pip install -q git+{ADDRESS}"""
 
 each_notebook = pytest.mark.parametrize(
     "path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}"
@@ -66,38 +56,6 @@ def test_text_that_never_stands_here(why: str, pattern: str) -> None:
         for match in re.finditer(pattern, text)
     ]
     assert not found, f"{why}: {found}"
-
-
-def test_there_is_one_address() -> None:
-    files = texts()
-    config = yaml.safe_load(files["_config.yml"])
-    assert config["repository"]["url"] == ADDRESS
-    readme = files["README.md"]
-    branch = config["repository"]["branch"]
-    assert f"git clone {ADDRESS} " in readme
-    assert f"https://{OWNER}.github.io/{NAME}/" in readme
-    colab = f"https://colab.research.google.com/github/{OWNER}/{NAME}/blob/{branch}/"
-    (badge,) = re.findall(rf"\({re.escape(colab)}(.+?)\)", readme)
-    assert (ROOT / badge).exists()
-
-    others = [
-        f"{name}: {match.group()}"
-        for name, text in files.items()
-        for match in re.finditer(rf"github(?:\.com)?/([\w.-]+)/{re.escape(NAME)}\b", text)
-        if match.group(1) != OWNER
-    ]
-    assert not others, f"the address is {ADDRESS} (pyproject.toml), but: {others}"
-
-
-def test_conda_gets_its_requirements_from_pyproject() -> None:
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    python, pip, packages = environment["dependencies"]
-    assert python == f"python{PROJECT['requires-python']}"
-    assert pip == "pip"
-    (requirement,) = packages["pip"]
-    extra = re.fullmatch(r"--editable \.\[(\w+)\]", requirement)
-    assert extra
-    assert extra.group(1) in PROJECT["optional-dependencies"]
 
 
 def test_slow_libraries_are_imported_late() -> None:
@@ -149,7 +107,7 @@ def test_a_notebook_begins_the_same_way(path: Path) -> None:
     assert first.cell_type == "markdown"
     assert first.source.startswith("# ")
     setup = chapters.code_cells(nb)[0]
-    assert (setup.id, setup.source, setup.outputs) == ("setup", SETUP, [])
+    assert (setup.id, setup.outputs) == ("setup", [])  # its source: test_address.py
     magics = [c.id for c in chapters.code_cells(nb)[1:] if re.search(r"^\s*[%!]", c.source, re.M)]
     assert magics == []
 

@@ -25,8 +25,8 @@ def constraints(name: str) -> dict[str, Version]:
 
 def promised() -> dict[str, Requirement]:
     """What the course needs to run, to be built and to be tested."""
-    lines = PROJECT["dependencies"] + [line for extra in EXTRAS for line in EXTRAS[extra]]
-    needs = [Requirement(line) for line in lines if line not in EXTRAS["benchmark"]]
+    extras = [line for extra in EXTRAS if extra != "benchmark" for line in EXTRAS[extra]]
+    needs = [Requirement(line) for line in PROJECT["dependencies"] + extras]
     return {canonicalize_name(need.name): need for need in needs if need.name != PROJECT["name"]}
 
 
