@@ -6,7 +6,7 @@
 load     synthetic submissions, drawn from the bank of right and wrong answers to three exercises
          and filled up with a training cell, graded by one process that is bound to one core:
          seconds, memory, rows.
-compare  the same three exercises under each grader, bound to one core: seconds a submission
+compare  the same three exercises under each grader, bound to one core: seconds per submission
          (marginal: the time of more submissions less that of fewer), points over part of the
          hostile set that nobody deserves, submissions without a row, size on disk on top of torch.
          CPU seconds, of all processes: other programs may run meanwhile. The other graders are the

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from coursekit.files import write_text
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -59,10 +61,7 @@ def save(name: str, seed: int, figures: Any) -> None:
 
 def write(path: Path, content: Any) -> None:
     """Write a JSON file aside and move it into place."""
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".json.part")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

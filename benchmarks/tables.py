@@ -60,7 +60,7 @@ def read(name: str) -> dict[str, Any] | None:
 
 
 def quality(figures: list[dict[str, Any]]) -> str:
-    """A row a figure; the reference and its source only where there is one."""
+    """One row per figure; the reference and its source only where there is one."""
     rows = [("figure", "ours", "reference", "source of the reference")]
     for row in figures:
         spread = f" ± {row['spread']:.2g}" if row["spread"] else ""

@@ -45,7 +45,7 @@ def test_damaged_files_give_one_line(home):
     path = home / "MNIST" / "raw" / "train-images-idx3-ubyte"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"<html>")
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte is not the idx file") as caught:
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte is damaged") as caught:
         run("mnist")
     assert "\n" not in str(caught.value)
 

@@ -59,11 +59,11 @@ def test_subset_takes_every_column(images):
     assert len(images.subset(slice(4))) == 4
     assert len(images.subset([])) == 0
     assert images.subset([-1, 0]).factors["x"].tolist() == [9, 0]
-    with pytest.raises(IndexError, match="from 0 to 10, but the set has 10"):
+    with pytest.raises(IndexError, match="from 0 to 10, but at most 9 is expected"):
         images.subset([0, 10])
     with pytest.raises(ValueError, match="mask of 4"):
         images.subset(torch.ones(4, dtype=torch.bool))
-    with pytest.raises(ValueError, match="index must be"):
+    with pytest.raises(ValueError, match="index is torch"):
         images.subset(torch.ones(4))
 
 
@@ -84,7 +84,7 @@ def test_resize_averages(images):
     exact = torch.nn.functional.avg_pool2d(ramp.images.float(), 2)
     assert (small - exact)[..., 1:-1, 1:-1].abs().max() <= 1
     assert len(images.subset([]).resize((3, 3))) == 0
-    with pytest.raises(ValueError, match=r"resolution must be \(height, width\)"):
+    with pytest.raises(ValueError, match=r"resolution is 64, but \(height, width\)"):
         images.resize(64)
 
 
@@ -111,7 +111,7 @@ def test_binarize():
     assert torch.equal(first[probability == 1], torch.ones(int((probability == 1).sum())))
 
     assert grey.binarize("none").binarization == "none"
-    with pytest.raises(ValueError, match="how must be one of"):
+    with pytest.raises(ValueError, match="how is 'stochastic', but one of none"):
         grey.binarize("stochastic")
     with pytest.raises(ValueError, match="binarized already"):
         static.binarize("dynamic")
@@ -131,19 +131,21 @@ def test_black_and_white_images_are_not_made_grey_again(images, how):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match=r"name must be one of .*digits.*got 'mnits'"):
+    with pytest.raises(ValueError, match=r"name is 'mnits', but one of .*digits"):
         data.load("mnits")
-    with pytest.raises(ValueError, match=r"split must be one of train.* got 'valid'"):
+    with pytest.raises(ValueError, match=r"split is 'valid', but one of train.* is expected"):
         data.load("digits", "valid")
-    with pytest.raises(ValueError, match="size must be a positive"):
+    with pytest.raises(ValueError, match="size is 0, but a number of images"):
         data.load("digits", size=0)
-    with pytest.raises(ValueError, match=r"resolution must be \(height, width\)"):
+    with pytest.raises(ValueError, match=r"resolution is 28, but \(height, width\)"):
         data.load("digits", size=1, resolution=28)
-    with pytest.raises(ValueError, match="batch_size must be a positive integer, got 0"):
+    with pytest.raises(ValueError, match="batch_size is 0, but a positive integer"):
         data.load("digits", size=1).batches(0)
-    with pytest.raises(ValueError, match="images must be a uint8 tensor"):
+    with pytest.raises(
+        ValueError, match=r"images is torch.float32 of shape \(2, 1, 4, 4\), but uint8"
+    ):
         ImageSet("x", "train", torch.zeros(2, 1, 4, 4))
-    with pytest.raises(ValueError, match=r"labels must have shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"labels has shape \(3,\), but \(2,\) is expected"):
         ImageSet("x", "train", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.arange(3))
 
 

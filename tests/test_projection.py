@@ -1,17 +1,22 @@
 """tools/: solutions/ -> book/, and the runs that give both their outputs."""
 
+import asyncio
 import copy
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import build_book
 import chapters
 import make_student
+import margins
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -74,18 +79,64 @@ def test_solution_cells_go_and_all_else_stays() -> None:
         code("x = 1"),
         new_markdown_cell("the answer", metadata={"tags": ["solution"]}),
         code("print(x)", "solution"),
-        code("assert x", "remove-cell", "train"),
+        code("assert x", "claim"),
+        code("assert x > 0", "hide-input", "train"),
     )
     solution.cells[1].outputs, solution.cells[1].execution_count = [output], 3
     before = copy.deepcopy(solution)
     student = make_student.project(solution)
 
     assert solution == before
-    assert [cell.id for cell in student.cells] == ["cell-0", "cell-1", "cell-4"]
+    assert [cell.id for cell in student.cells] == ["cell-0", "cell-1", "cell-5"]
     assert student.cells[0] == solution.cells[0]
-    assert student.cells[2] == solution.cells[4]
+    assert student.cells[2] == solution.cells[5]
     assert student.cells[1] == {**solution.cells[1], "outputs": [], "execution_count": None}
     assert student.metadata == solution.metadata
+
+
+def printing(source: str, *tags: str) -> NotebookNode:
+    cell = code(source, *tags)
+    cell.outputs, cell.execution_count = [new_output("stream", text="printed")], 1
+    return cell
+
+
+UNSEEN = (
+    printing("print(loss)", "predict", "train"),
+    printing("hint('vae.kl')"),
+    printing("\n  hint('vae.kl')", "nbval-ignore-output"),
+)
+
+
+def test_what_the_reader_is_to_find_out_is_not_given_out() -> None:
+    seen = (printing("print('hint(1)')"), printing("x = hint"), new_markdown_cell("hint('a')"))
+    student = notebook(*copy.deepcopy((*UNSEEN, *seen)))
+    given = make_student.without_answers(student)
+    assert [cell.outputs for cell in given.cells[:3]] == [[], [], []]
+    assert [cell.execution_count for cell in given.cells[:3]] == [None] * 3
+    assert given.cells[3:] == student.cells[3:]
+    assert [cell.source for cell in given.cells] == [cell.source for cell in student.cells]
+    assert all(cell.outputs for cell in student.cells if cell.cell_type == "code")
+
+
+def test_the_page_folds_claims_and_answers_and_marks_a_failure() -> None:
+    title, claim = new_markdown_cell("# Title"), printing("assert x", "claim")
+    nb = notebook(*copy.deepcopy((title, claim, *UNSEEN, printing("print(1)", "train"))))
+    page = build_book.page(nb, failed=False)
+    assert [make_student.tags(cell) for cell in page.cells] == [
+        set(),
+        {"claim", "hide-cell"},
+        {"predict", "train", "hide-output"},
+        {"hide-output"},
+        {"nbval-ignore-output", "hide-output"},
+        {"train"},
+    ]
+    assert all(cell.outputs for cell in page.cells[1:])
+    assert "hide-cell" not in nb.cells[1].metadata["tags"]  # what came in is left alone
+
+    marked = build_book.page(nb, failed=True)
+    assert marked.cells[0].source == "# Title"
+    assert marked.cells[1].source == build_book.FAILED
+    assert marked.cells[2:] == page.cells[1:]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +178,7 @@ def test_drift_is_seen_whatever_has_drifted(course: Path) -> None:
 
     edits = {
         "source": lambda nb: nb.cells[0].update(source="a = 2"),
-        "tags": lambda nb: nb.cells[2].metadata.update(tags=["train", "remove-cell"]),
+        "tags": lambda nb: nb.cells[2].metadata.update(tags=["train", "hide-cell"]),
         "id": lambda nb: nb.cells[0].update(id="other"),
         "type": lambda nb: nb.cells.__setitem__(0, new_markdown_cell("a = 1", id="cell-0")),
         "cell missing": lambda nb: nb.cells.pop(),
@@ -161,37 +212,87 @@ def clock(nb: NotebookNode) -> str:
     return nb.cells[0].outputs[0].data["text/plain"]
 
 
+def run(nb: NotebookNode) -> NotebookNode:
+    done, failed = chapters.run({"a": nb})
+    assert failed == []
+    return done["a"]
+
+
 def test_a_chapter_runs_again_only_when_code_has_changed(course: Path) -> None:
     nb = notebook(code(CLOCK), new_markdown_cell("text"))
-    first = chapters.run({"a": nb})["a"]
+    first = run(nb)
     assert nb.cells[0].outputs == []  # what came in is left alone
 
     text = copy.deepcopy(nb)
     text.cells[1].source = "other text"
-    again = chapters.run({"a": text})["a"]
+    again = run(text)
     assert clock(again) == clock(first)
     assert again.cells[1].source == "other text"
 
     other = copy.deepcopy(nb)
     other.cells[0].source = CLOCK + "  # changed"
-    assert clock(chapters.run({"a": other})["a"]) != clock(first)
+    assert clock(run(other)) != clock(first)
 
     (course / "coursekit" / "elbo.py").write_text("beta = 1\n")
-    assert clock(chapters.run({"a": nb})["a"]) != clock(first)
+    assert clock(run(nb)) != clock(first)
 
 
-def test_a_chapter_that_fails_is_named_and_the_others_are_kept(
+FAILING = ("print('before')", "raise OSError('no such luck')", "print('after')")
+
+
+def test_a_chapter_that_fails_is_named_and_runs_again(
     course: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good, bad = (
-        notebook(code(CLOCK)),
-        notebook(code("x = 1"), code("raise OSError('no such luck')")),
-    )
-    with pytest.raises(SystemExit, match="1 of 2 notebooks failed: bad"):
-        chapters.run({"good": good, "bad": bad})
+    good, bad = notebook(code(CLOCK)), notebook(*map(code, FAILING))
+    done, failed = chapters.run({"bad": bad, "good": good})
+    assert failed == ["bad"]
     assert "no such luck" in capsys.readouterr().out
-    chapters.run({"good": good})
-    assert "0 of 1 notebooks ran" in capsys.readouterr().out
+    before, error, after = done["bad"].cells
+    assert before.outputs[0].text == "before\n"
+    assert [out.output_type for out in error.outputs] == ["error"]
+    assert after.outputs == []
+    assert clock(done["good"])
+
+    assert chapters.run({"bad": bad, "good": good})[1] == ["bad"]
+    assert "1 of 2 notebooks ran" in capsys.readouterr().out
+
+
+def test_all_pages_are_built_though_a_chapter_fails(
+    course: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(Path(__file__).parents[1] / "_config.yml", course)
+    shutil.copytree(Path(__file__).parents[1] / "book" / "_static", course / "book" / "_static")
+    pages = {"intro.md": "# Welcome\n", "references.bib": ""}
+    pages["_toc.yml"] = "format: jb-book\nroot: intro\nchapters:\n- file: 01_a\n- file: 03_vae\n"
+    for name, text in pages.items():
+        (course / "book" / name).write_text(text)
+    bad = notebook(new_markdown_cell("# A title"), *map(code, FAILING))
+    chapters.write(course / "book" / "01_a.ipynb", bad)
+    good = notebook(new_markdown_cell("# Another"), code("print(6 * 7)"))
+    chapters.write(course / "book" / "03_vae.ipynb", good)
+
+    monkeypatch.setattr(sys, "argv", ["build_book.py"])
+    with pytest.raises(SystemExit, match=r"marked on their pages: book/01_a\.ipynb\.") as end:
+        build_book.main()
+    assert isinstance(end.value.code, str)  # Python prints it last, and exits with status 1
+    output = capfd.readouterr().out
+    assert "no such luck" in output
+    html = course / "_build" / "html"
+    assert f"The book: {html.as_uri()}/index.html" in output
+
+    article = {
+        path.stem: BeautifulSoup(path.read_text(), "html.parser").article.get_text()
+        for path in html.glob("[!_]*.html")
+        if path.stem in ("intro", "01_a", "03_vae")
+    }
+    mark = "This chapter failed when the book was built."
+    assert mark in article["01_a"]
+    assert "before" in article["01_a"]
+    assert "no such luck" in article["01_a"]
+    assert "42" in article["03_vae"]
+    assert mark not in article["03_vae"] + article["intro"]
+    committed = chapters.read(course / "book" / "01_a.ipynb")
+    assert committed.cells == bad.cells
 
 
 def test_an_interrupt_ends_the_kernels(course: Path) -> None:
@@ -199,9 +300,49 @@ def test_an_interrupt_ends_the_kernels(course: Path) -> None:
 import chapters, pathlib, nbformat.v4 as v4
 chapters.ROOT = pathlib.Path({str(course)!r})
 chapters.CACHE = chapters.ROOT / "_build"
+chapters.joblib.cpu_count = lambda: 3
 cell = "import os, time; open(f'{course}/{{os.getpid()}}', 'w').close(); time.sleep(99)"
 nb = v4.new_notebook(cells=[v4.new_code_cell(cell)])
-chapters.run({{"a": nb, "b": nb}})
+short = v4.new_notebook(cells=[v4.new_code_cell("'short'")])
+chapters.run({{"a": nb, "b": nb, "short": short}})
+"""
+    running = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=chapters.__file__.removesuffix("chapters.py"),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 300
+
+    def numbers() -> list[str]:
+        return [path.name for path in course.iterdir() if path.name.isdigit()]
+
+    while len(numbers()) < 2 or not list(course.glob("_build/executed/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    output, errors = running.communicate(timeout=60)
+    assert "Interrupted" in errors
+    assert "Traceback" not in errors
+    assert "FAILED" not in output
+    assert running.returncode == 1
+    for kernel in numbers():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(kernel), 0)
+    # What had run to its end before is kept.
+    kept = chapters.get_cache(course / "_build").list_cache_records()
+    assert [record.uri for record in kept] == ["short"]
+
+
+def test_an_interrupt_of_several_executions_ends_them_all(tmp_path: Path) -> None:
+    program = f"""
+import asyncio, chapters, nbformat.v4 as v4
+cell = "import os, time; open(f'{tmp_path}/{{os.getpid()}}', 'w').close(); time.sleep(99)"
+nb = v4.new_notebook(cells=[v4.new_code_cell(cell)])
+async def both():
+    await asyncio.gather(chapters.execute(nb), chapters.execute(nb))
+asyncio.run(both())
 """
     running = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -209,23 +350,55 @@ chapters.run({{"a": nb, "b": nb}})
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while len(kernels := [p.name for p in course.iterdir() if p.name.isdigit()]) < 2:
+    deadline = time.monotonic() + 300
+    while len(kernels := list(tmp_path.iterdir())) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=30)
-    assert "Interrupted" in errors
-    assert "Traceback" not in errors
-    assert running.returncode == 1
+    _, errors = running.communicate(timeout=60)
+    assert errors.rstrip().endswith("KeyboardInterrupt")
     for kernel in kernels:
         with pytest.raises(ProcessLookupError):
-            os.kill(int(kernel), 0)
+            os.kill(int(kernel.name), 0)
+
+
+DRAWS = """\
+import numpy as np
+import torch
+from sklearn.model_selection import ShuffleSplit
+from sklearn.utils import shuffle
+from torch import Generator
+
+torch.manual_seed({0})
+print(torch.rand(3, dtype=torch.float64).tolist())
+print(torch.rand(3, dtype=torch.float64, generator=Generator().manual_seed({0})).tolist())
+generator = torch.Generator()
+generator.manual_seed({0})
+print(torch.randperm(9, generator=generator).tolist())
+print(np.random.default_rng({0}).random(3).tolist())
+print(next(ShuffleSplit(random_state={0}).split(range(30)))[1].tolist())
+print(shuffle(list(range(9)), random_state={0}))"""
+
+
+def test_a_shift_moves_the_seeds_of_torch_numpy_and_sklearn() -> None:
+    async def lines(seed: int, shift: int) -> list[str]:
+        run = {"shift": shift, "instructions": "as they are", "threads": 1}
+        ran = await margins.once(notebook(code(DRAWS.format(seed))), run, None)
+        assert ran.error is None, ran.error
+        return ran.notebook.cells[1].outputs[0].text.splitlines()
+
+    async def both() -> list[list[str]]:
+        return await asyncio.gather(lines(3, 0), lines(0, 3), lines(0, 0))
+
+    plain, shifted, other = asyncio.run(both())
+    assert shifted == plain
+    assert [line for line, same in zip(other, plain, strict=True) if line == same] == []
+    assert len(plain) == 6
 
 
 def test_dead_widgets_are_left_out(course: Path) -> None:
     show = f'display({{"{chapters.WIDGET}": {{}}, "text/plain": "dead"}}, raw=True)\nprint("alive")'
-    (cell,) = chapters.run({"a": notebook(code(show))})["a"].cells
+    (cell,) = run(notebook(code(show))).cells
     assert [out.output_type for out in cell.outputs] == ["stream"]
 
 

@@ -46,15 +46,23 @@ def main() -> None:
     program = Path(sysconfig.get_path("scripts"), "jupyter-book")
     config = chapters.ROOT / "_config.yml"
     command = [program, "build", source, "--config", config, "--path-output", output]
+    # Pages of an earlier build must not pass for this one's.
+    shutil.rmtree(output / "_build" / "html", ignore_errors=True)
     print("Building the pages ...", flush=True)
     # Its own words of success point at the same pages again; warnings and errors come on stderr.
     flags = ["-W", "--keep-going", "--quiet"]
     built = subprocess.run([*command, *flags], stdout=subprocess.DEVNULL)
+    index = output / "_build" / "html" / "index.html"
+    if index.exists():
+        print(f"The book: {index.as_uri()}", flush=True)
+    errors = []
     if built.returncode:
-        sys.exit("The book was not built: mend what is listed above (warnings are errors).")
-    print(f"The book: {(output / '_build' / 'html' / 'index.html').as_uri()}")
+        errors.append("The build has warnings or errors; correct what is listed above.")
     if failed:
-        sys.exit(f"Failed, and marked on their pages: {', '.join(failed)}. The errors stand above.")
+        errors.append(
+            f"Failed, and marked on their pages: {', '.join(failed)}. The errors stand above."
+        )
+    sys.exit("\n".join(errors) or 0)
 
 
 def page(nb: NotebookNode, failed: bool) -> NotebookNode:

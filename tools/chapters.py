@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -78,20 +78,21 @@ def run(notebooks: dict[str, NotebookNode]) -> tuple[dict[str, NotebookNode], li
     """
     cache = _open_cache()
     stale = {name: nb for name, nb in notebooks.items() if _outputs(cache, nb) is None}
+
+    def keep(name: str, ran: Run) -> None:
+        bundle = CacheBundleIn(ran.notebook, name, data={"execution_seconds": ran.seconds})
+        cache.cache_notebook_bundle(bundle, overwrite=True)
+
     try:
-        ran = asyncio.run(_run_all(stale)) if stale else {}
+        ran = asyncio.run(_run_all(stale, keep)) if stale else {}
     except asyncio.CancelledError:
-        sys.exit("Interrupted.")
+        sys.exit("Interrupted. The notebooks that had run to their end will not run again.")
     done = {}
     for name, nb in notebooks.items():
         cells = code_cells(ran[name].notebook) if name in ran else _outputs(cache, nb)
         done[name] = copy.deepcopy(nb)
         for cell, fresh in zip(code_cells(done[name]), cells or [], strict=True):
             cell.outputs, cell.execution_count = fresh.outputs, fresh.execution_count
-        if name in ran and ran[name].error is None:
-            data = {"execution_seconds": ran[name].seconds}
-            bundle = CacheBundleIn(ran[name].notebook, name, data=data)
-            cache.cache_notebook_bundle(bundle, overwrite=True)
     print(f"{len(stale)} of {len(notebooks)} notebooks ran, the others had not changed.")
     return done, [name for name, result in ran.items() if result.error is not None]
 
@@ -111,6 +112,9 @@ async def execute(nb: NotebookNode, env: dict[str, str] | None = None, **options
     env: environment variables on top of this process's. options: further ones of NotebookClient.
     """
     nb = copy.deepcopy(nb)
+    # nbclient would take an interrupt for its own kernel and let all others run on. It accepts a
+    # refusal, so that whoever started the event loop decides.
+    asyncio.get_running_loop().add_signal_handler = _refuse  # type: ignore[method-assign]
     # One thread per kernel: with more, kernels that share the cores are slower, and sums are added
     # up in another order, so that outputs differ.
     environment = {"OMP_NUM_THREADS": "1", **os.environ, **(env or {})}
@@ -139,18 +143,26 @@ async def execute(nb: NotebookNode, env: dict[str, str] | None = None, **options
     return Run(nb, time.monotonic() - start, error)
 
 
-async def _run_all(notebooks: dict[str, NotebookNode]) -> dict[str, Run]:
+def _refuse(*_: object) -> None:
+    raise RuntimeError("nbclient is not to handle signals")
+
+
+async def _run_all(
+    notebooks: dict[str, NotebookNode], keep: Callable[[str, Run], None]
+) -> dict[str, Run]:
+    """Run notebooks, as many at once as there are cores, and `keep` each that ran to its end."""
     cores = asyncio.Semaphore(joblib.cpu_count())
     everything = asyncio.current_task()
     assert everything is not None
     loop = asyncio.get_running_loop()
 
-    def listen(**_: object) -> None:
-        # Each client that starts or ends takes the signals for itself, so take them back: an
-        # interrupt ends all kernels. Windows has no such handlers, and there it ends the program.
+    def listen() -> None:
+        # An interrupt ends all kernels. Windows has no such handlers; there it ends the program.
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):
-                loop.add_signal_handler(number, everything.cancel)
+                type(loop).add_signal_handler(loop, number, everything.cancel)
+
+    listen()
 
     cells = sum(len(code_cells(nb)) for nb in notebooks.values())
     pause = 0.1 if sys.stderr.isatty() else 15  # seconds between two states of the bar
@@ -158,12 +170,13 @@ async def _run_all(notebooks: dict[str, NotebookNode]) -> dict[str, Run]:
 
         async def one(name: str, nb: NotebookNode) -> tuple[str, Run]:
             async with cores:
-                hooks = {"on_cell_start": listen, "on_cell_executed": lambda **_: bar.update()}
-                ran = await execute(nb, **hooks)
-            if ran.error is not None and not everything.cancelling():
-                bar.write(f"{name} FAILED\n{ran.error}")
-            else:
+                ran = await execute(nb, on_cell_executed=lambda **_: bar.update())
+            listen()  # a client that ends removes the handlers
+            if ran.error is None:
+                keep(name, ran)
                 bar.write(f"{name} ran in {ran.seconds:.0f} s")
+            elif not everything.cancelling():
+                bar.write(f"{name} FAILED\n{ran.error}")
             return name, ran
 
         return dict(await asyncio.gather(*(one(name, nb) for name, nb in notebooks.items())))

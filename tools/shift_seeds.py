@@ -5,11 +5,11 @@ seeds. A claim that holds for other seeds, too, does not hang on one lucky run.
 """
 
 import os
+import sys
 from typing import Any
 
 import numpy as np
 import sklearn.utils
-import sklearn.utils.validation
 import torch
 
 SHIFT = int(os.environ["SEED_SHIFT"])
@@ -44,5 +44,7 @@ if SHIFT:
     torch.Generator = Generator  # type: ignore[misc]
     torch.manual_seed = torch.random.manual_seed = manual_seed
     np.random.default_rng = default_rng
-    sklearn.utils.check_random_state = check_random_state
-    sklearn.utils.validation.check_random_state = check_random_state
+    # scikit-learn's modules have the function under their own names.
+    for name, module in list(sys.modules.items()):
+        if name.startswith("sklearn") and hasattr(module, "check_random_state"):
+            module.check_random_state = check_random_state  # type: ignore[attr-defined]

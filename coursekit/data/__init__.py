@@ -27,7 +27,7 @@ NAMES = (*_RENDERED, *_REAL, "celeba")
 def splits(name: str) -> tuple[str, ...]:
     """The splits of an image set, "train" first."""
     if name not in NAMES:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
+        raise ValueError(f"name is {name!r}, but one of {', '.join(NAMES)} is expected")
     if name in _RENDERED:
         return tuple(_RENDERED[name].SIZES)
     return celeba.SPLITS if name == "celeba" else real.SPLITS
@@ -54,9 +54,11 @@ def load(
     """
     known = splits(name)
     if split not in known:
-        raise ValueError(f"split must be one of {', '.join(known)} for {name!r}, got {split!r}")
+        raise ValueError(
+            f"split is {split!r}, but one of {', '.join(known)} is expected for {name!r}"
+        )
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-        raise ValueError(f"size must be a positive number of images or None, got {size!r}")
+        raise ValueError(f"size is {size!r}, but a number of images (or None for all) is expected")
     if resolution is not None:
         check_resolution(resolution)
     if name in _RENDERED:
@@ -67,8 +69,8 @@ def load(
     if size is not None:
         if size > len(images):
             raise ValueError(
-                f"size is {size}, but {name!r} has only {len(images)} {split} images; "
-                "drawn sets have any number"
+                f"size is {size}, but {name!r} has only {len(images)} {split} images: "
+                "ask for fewer, or take a drawn set, which has any number"
             )
         images = images.subset(slice(size))
     if resolution is not None:

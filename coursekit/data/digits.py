@@ -353,7 +353,7 @@ def _tremor(n: int, generator: torch.Generator) -> Tensor:
     Uniform draws, for torch.rand(n) begins with the same numbers whatever n is; randn does not.
     """
     uniform = torch.rand(n, _CONTROLS + 2, 2, generator=generator)
-    normal: Tensor = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
+    normal = torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))
     jitter = _JITTER * normal[:, :_CONTROLS]
     # Neighbors on a stroke move together: a sine along the point numbers.
     phase = 2 * math.pi * uniform[:, _CONTROLS, None]

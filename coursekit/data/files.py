@@ -2,7 +2,7 @@
 
 The transfer itself is done by the `wget` package. It has no time limit, does not look at what it
 got, writes `name (1)` beside a file that is there and leaves its temporary file after a fault; so
-it runs in a process of its own, inside a folder of its own, under the eyes of :func:`fetch`.
+it runs in a process of its own, inside a folder of its own, and :func:`fetch` watches it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# Seconds without a byte, and bytes a second on the whole, below which a mirror is given up.
+# A mirror is given up after so many seconds without a byte, or below so many bytes per second.
 STALL_SECONDS = 30.0
 SLOWEST = 20_000.0
 
@@ -54,13 +54,9 @@ def data_home() -> Path:
     chosen = os.environ.get("COURSEKIT_DATA")
     if chosen:
         return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        cache = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        cache = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    else:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "coursekit"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("coursekit", appauthor=False)
 
 
 def fetch(remote: Remote) -> Path:

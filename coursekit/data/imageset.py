@@ -55,22 +55,27 @@ class ImageSet:
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise ValueError(
-                f"images must be a uint8 tensor (N, C, H, W), "
-                f"got {self.images.dtype} {tuple(self.images.shape)}"
+                f"images is {self.images.dtype} of shape {tuple(self.images.shape)}, but uint8 "
+                "of shape (N, C, H, W) is expected"
             )
         columns = {**self.factors, **self.attributes}
         if self.labels is not None:
             if self.labels.dtype != torch.int64:
-                raise ValueError(f"labels must be int64, got {self.labels.dtype}")
+                raise ValueError(
+                    f"labels is {self.labels.dtype}, but int64 is expected: give labels.long()"
+                )
             columns["labels"] = self.labels
         for name, column in self.annotations.items():
             if column.ndim == 0 or len(column) != len(self):
-                raise ValueError(f"{name} must have {len(self)} rows, got {tuple(column.shape)}")
+                raise ValueError(
+                    f"{name} has shape {tuple(column.shape)}, but {len(self)} rows are expected, "
+                    "one per image"
+                )
         for name, column in columns.items():
             if column.shape != (len(self),):
                 raise ValueError(
-                    f"{name} must have shape ({len(self)},), one value an image, "
-                    f"got {tuple(column.shape)}"
+                    f"{name} has shape {tuple(column.shape)}, but ({len(self)},) is expected, "
+                    "one value per image"
                 )
 
     def __len__(self) -> int:
@@ -90,7 +95,7 @@ class ImageSet:
         return f"ImageSet({self.name!r}, {self.split!r}: {', '.join(parts)})"
 
     def _columns(self, change: Callable[[Tensor], Tensor]) -> ImageSet:
-        """The set with `change` applied to every tensor that has one value an image."""
+        """The set with `change` applied to every tensor that has one value per image."""
         return replace(
             self,
             images=change(self.images),
@@ -113,16 +118,20 @@ class ImageSet:
             chosen = chosen.long()
         if chosen.ndim != 1 or chosen.is_floating_point():
             raise ValueError(
-                f"index must be a slice, a list of positions or a bool mask, "
-                f"got a {chosen.dtype} tensor of shape {tuple(chosen.shape)}"
+                f"index is {chosen.dtype} of shape {tuple(chosen.shape)}, but a slice, a list of "
+                "positions or a bool mask is expected"
             )
         if chosen.dtype == torch.bool and len(chosen) != len(self):
-            raise ValueError(f"index is a mask of {len(chosen)}, but the set has {len(self)}")
+            raise ValueError(
+                f"index is a mask of {len(chosen)}, but one of {len(self)} is expected: "
+                "the set has so many images"
+            )
         if chosen.dtype == torch.bool:
             chosen = chosen.nonzero()[:, 0]
         elif len(chosen) and not -len(self) <= int(chosen.min()) <= int(chosen.max()) < len(self):
             raise IndexError(
-                f"index goes from {chosen.min()} to {chosen.max()}, but the set has {len(self)}"
+                f"index goes from {chosen.min()} to {chosen.max()}, but at most {len(self) - 1} "
+                f"is expected: the set has {len(self)} images"
             )
         chosen = chosen.long() % max(len(self), 1)
         return self._columns(lambda column: column.index_select(0, chosen))
@@ -158,7 +167,9 @@ class ImageSet:
         if self.images.shape[1] == 1:
             return self
         if self.images.shape[1] != 3:
-            raise ValueError(f"greyscale needs 1 or 3 channels, got {self.images.shape[1]}")
+            raise ValueError(
+                f"images have {self.images.shape[1]} channels, but 1 or 3 are expected"
+            )
         weights = torch.tensor([0.299, 0.587, 0.114], device=self.images.device).view(1, 3, 1, 1)
         return self._converted(lambda chunk: (chunk * weights).sum(1, keepdim=True))
 
@@ -171,10 +182,11 @@ class ImageSet:
         The four are different targets: likelihoods on them do not compare (Burda et al. 2016).
         """
         if how not in get_args(Binarization):
-            raise ValueError(f"how must be one of {', '.join(get_args(Binarization))}, got {how!r}")
+            names = ", ".join(get_args(Binarization))
+            raise ValueError(f"how is {how!r}, but one of {names} is expected")
         if self.binarization != "none":
             raise ValueError(
-                f"the set is binarized already ({self.binarization}); start from the grey images"
+                f"the set is binarized already ({self.binarization}): start from the grey images"
             )
         images = self.images
         if how == "threshold":
@@ -206,7 +218,7 @@ class ImageSet:
         drop_last: leave out the last batch if it has fewer than `batch_size` images.
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+            raise ValueError(f"batch_size is {batch_size!r}, but a positive integer is expected")
         return self._batches(batch_size, shuffle, generator, device, drop_last)
 
     def _batches(
@@ -254,5 +266,6 @@ def check_resolution(resolution: tuple[int, int]) -> None:
         or not all(isinstance(side, int) and side > 0 for side in resolution)
     ):
         raise ValueError(
-            f"resolution must be (height, width) in pixels, such as (64, 64), got {resolution!r}"
+            f"resolution is {resolution!r}, but (height, width) in pixels is expected, such as "
+            "(64, 64)"
         )

@@ -1,21 +1,16 @@
-"""The real sets of small pictures, in the files and folders that torchvision uses."""
+"""The real sets of small pictures: fetched by wget, then read by torchvision in its folders."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import pickle
-import tarfile
-import zlib
+import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from coursekit.data.files import DataError, Remote, data_home, fetch
-from coursekit.data.idx import read_idx
+from coursekit.data.files import DataError, Remote, data_home, fetch, make_folder, md5_of
 from coursekit.data.imageset import ImageSet
 
 SPLITS = ("train", "test")
@@ -46,7 +41,7 @@ def load_optdigits(split: str) -> ImageSet:
     )
 
 
-# The gzipped idx files: (MD5, bytes) of images and labels; as they are once unpacked, (N, ...).
+# Images in each split, and the gzipped idx files: MD5 and bytes.
 _COUNTS = {"train": 60_000, "test": 10_000}
 _MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -73,7 +68,7 @@ _FASHION_FILES = {
 
 def load_mnist(split: str) -> ImageSet:
     """MNIST: 28x28 handwritten digits, 60,000 to train on and 10,000 to test."""
-    images, labels = _read_idx_pair("MNIST/raw", split, _MNIST_FILES, _MNIST_MIRRORS, "digits")
+    images, labels = _read_mnist("MNIST/raw", split, _MNIST_FILES, _MNIST_MIRRORS)
     return ImageSet(
         name="mnist",
         split=split,
@@ -90,9 +85,7 @@ def load_mnist(split: str) -> ImageSet:
 
 def load_fashion_mnist(split: str) -> ImageSet:
     """Fashion-MNIST: 28x28 pictures of clothes in ten classes, in MNIST's counts and format."""
-    images, labels = _read_idx_pair(
-        "FashionMNIST/raw", split, _FASHION_FILES, _FASHION_MIRRORS, "digits"
-    )
+    images, labels = _read_mnist("FashionMNIST/raw", split, _FASHION_FILES, _FASHION_MIRRORS)
     return ImageSet(
         name="fashion_mnist",
         split=split,
@@ -110,32 +103,45 @@ def load_fashion_mnist(split: str) -> ImageSet:
     )  # fmt: skip
 
 
-def _read_idx_pair(
-    folder: str,
-    split: str,
-    files: dict[str, tuple[str, int]],
-    mirrors: tuple[str, ...],
-    instead: str,
+def _read_mnist(
+    folder: str, split: str, files: dict[str, tuple[str, int]], mirrors: tuple[str, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 28, 28) and labels (N,) of a split, unpacked or gzipped, fetched if need be."""
-    count = _COUNTS[split]
-    prefix = "train" if split == "train" else "t10k"
+    """Images (N, 1, 28, 28) and labels (N,) of a split of MNIST or of Fashion-MNIST."""
+    from torchvision.datasets.mnist import read_image_file, read_label_file  # 1.2 s to import
 
     def find(name: str) -> Path:
-        unpacked = data_home() / folder / name
-        if unpacked.is_file():
-            return unpacked
-        return fetch(Remote(f"{folder}/{name}.gz", *files[name], mirrors, instead))
+        name = ("train" if split == "train" else "t10k") + name
+        return _unpacked(Remote(f"{folder}/{name}.gz", *files[name], mirrors, "digits"), name)
 
-    images = read_idx(find(f"{prefix}-images-idx3-ubyte"), (count, 28, 28))
-    path = find(f"{prefix}-labels-idx1-ubyte")
-    labels = read_idx(path, (count,))
+    count = _COUNTS[split]
+    images = _read_idx(find("-images-idx3-ubyte"), read_image_file, (count, 28, 28))
+    path = find("-labels-idx1-ubyte")
+    labels = _read_idx(path, read_label_file, (count,))
     if int(labels.max()) > 9:
-        raise DataError(f"{path} has a label {int(labels.max())}; there are ten classes, 0 to 9")
-    return images[:, None], labels.to(torch.int64)
+        raise DataError(
+            f"{path} has a label {int(labels.max())}, but 0 to 9 are expected: "
+            "delete it and load the set again"
+        )
+    return images[:, None], labels
 
 
-# CIFAR-10: an archive of six batches, each a pickled dictionary.
+def _read_idx(path: Path, reader: Callable[[Path], Tensor], shape: tuple[int, ...]) -> Tensor:
+    """What one of torchvision's readers finds in a file, or a DataError if it is not `shape`."""
+    try:
+        found = reader(path)
+        if found.shape != shape:
+            raise ValueError(f"its shape is {tuple(found.shape)}")
+        return found
+    except OSError:  # says nothing of what the file holds
+        raise
+    except Exception as error:  # the readers raise whatever a damaged file leads them to
+        raise DataError(
+            f"{path} is damaged or another file ({error!r}), but an idx file of shape {shape} is "
+            "expected: delete it and load the set again"
+        ) from error
+
+
+# An archive of six batches and the classes' names, each a pickled dictionary.
 _CIFAR = Remote(
     "cifar-10-python.tar.gz",
     "c58f30108f718f92721af3b95e74349a",
@@ -147,100 +153,55 @@ _CIFAR = Remote(
     ),
     "faces",
 )
-_CIFAR_FOLDER = "cifar-10-batches-py"
-_CIFAR_BATCHES = {
-    "data_batch_1": "c99cafc152244af753f735de768cd75f",
-    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-    "data_batch_4": "634d18415352ddfa80567beed471001a",
-    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-    "test_batch": "40351d587109b95175f43aff81a1287e",
-}
-_CIFAR_MOST_BYTES = 40_000_000  # a batch file has 31 MB
 
 
 def load_cifar10(split: str) -> ImageSet:
     """CIFAR-10: 32x32 color photographs in ten classes, 50,000 to train on and 10,000 to test."""
-    names = [name for name in _CIFAR_BATCHES if name.startswith("test") == (split == "test")]
-    batches = [
-        _parse_cifar(name, content, _CIFAR_BATCHES[name])
-        for name, content in _read_cifar(names).items()
-    ]
+    from torchvision.datasets import CIFAR10
+
+    folder = _unpacked(_CIFAR, CIFAR10.base_folder)
+    try:
+        # What a pickle does is up to its author: torchvision reads only files with the right MD5.
+        found = CIFAR10(data_home(), train=split == "train")
+    except RuntimeError as error:
+        raise DataError(
+            f"{folder} lacks a file or has a damaged one, but the files of {_CIFAR.path} are "
+            "expected: delete the folder and load the set again"
+        ) from error
     return ImageSet(
         name="cifar10",
         split=split,
-        images=torch.cat([images for images, _ in batches]),
-        labels=torch.cat([labels for _, labels in batches]),
-        classes=(
-            "airplane", "automobile", "bird", "cat", "deer",
-            "dog", "frog", "horse", "ship", "truck",
-        ),
+        images=torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous(),
+        labels=torch.tensor(found.targets, dtype=torch.int64),
+        classes=tuple(found.classes),
         citation=(
             "A. Krizhevsky: Learning multiple layers of features from tiny images. "
             "Technical report, University of Toronto, 2009."
         ),
         licence="none stated by its authors; for research and teaching",
-    )  # fmt: skip
+    )
 
 
-def _read_cifar(names: list[str]) -> dict[str, bytes]:
-    """The batch files, from torchvision's folder or straight from the archive."""
-    folder = data_home() / _CIFAR_FOLDER
-    if all((folder / name).is_file() for name in names):
-        return {name: (folder / name).read_bytes() for name in names}
-    archive = fetch(_CIFAR)
-    found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            # Members are read by name and never unpacked, so no path can lead anywhere.
-            for member in tar:
-                name = member.name.removeprefix(f"{_CIFAR_FOLDER}/")
-                if name in names and member.isreg() and member.size <= _CIFAR_MOST_BYTES:
-                    file = tar.extractfile(member)
-                    assert file is not None  # a regular member has a content
-                    found[name] = file.read()
-                if len(found) == len(names):
-                    break
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+def _unpacked(remote: Remote, name: str) -> Path:
+    """The file or folder `name` from an archive and beside it, fetched and unpacked if need be."""
+    target = (data_home() / remote.path).with_name(name)
+    if target.exists():
+        return target
+    archive = fetch(remote)
+    found = md5_of(archive)
+    if found != remote.md5:  # an unknown archive may hold anything
         raise DataError(
-            f"{archive} is damaged ({error}); delete it and load the set again"
-        ) from error
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise DataError(f"{archive} lacks {', '.join(missing)}; delete it and load the set again")
-    return {name: found[name] for name in names}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that can build a NumPy array and containers, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            if name == "_reconstruct":
-                return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        elif module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def _parse_cifar(name: str, content: bytes, md5: str) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, 32, 32) and labels (N,) of one batch file.
-
-    Only a file with the right MD5 is read at all: what a pickle does is up to its author.
-    """
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise DataError(
-            f"CIFAR-10's {name} has the MD5 {found} instead of {md5}: it is damaged or another "
-            "file. Delete it and load the set again"
+            f"{archive} has the MD5 {found}, but {remote.md5} is expected: "
+            "delete it and load the set again"
         )
-    try:
-        batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-        pixels, labels = batch["data"], torch.tensor(batch["labels"], dtype=torch.int64)
-        if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072):
-            raise ValueError(f"its pixels are {pixels.dtype} {pixels.shape}")
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= 9:
-            raise ValueError("it has a label outside of 0 ... 9")
-    except Exception as error:  # there is no telling what damaged bytes make a parser raise
-        raise DataError(f"CIFAR-10's {name} is not what it should be: {error}") from error
-    return torch.from_numpy(pixels).view(-1, 3, 32, 32), labels
+    from torchvision.datasets.utils import extract_archive
+
+    make_folder(target.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{name}.part-", dir=target.parent) as folder:
+        extract_archive(archive, folder)
+        try:
+            os.replace(Path(folder) / name, target)
+        except OSError:
+            if not target.exists():  # else another process was faster
+                raise
+    return target

@@ -81,9 +81,10 @@ def render(
 
 
 def _in_threads(draw: Callable[[int], dict[str, Tensor]], starts: range) -> list[dict[str, Tensor]]:
-    """Draw blocks side by side, one thread each: threads inside of so small operations gain little.
+    """Draw the blocks in parallel, each in one thread.
 
-    And as each block is drawn by one thread, the pictures are the same whatever their number.
+    The operations are too small to gain from several threads each. And because each block is drawn
+    by one thread, the number of threads does not change the pictures.
     """
     threads = torch.get_num_threads()
     if threads == 1 or len(starts) == 1:
@@ -94,7 +95,7 @@ def _in_threads(draw: Callable[[int], dict[str, Tensor]], starts: range) -> list
         try:
             return list(pool.map(draw, starts))
         finally:
-            # Theirs was the number for threads yet to come as well.
+            # The initializer's call has also set the number for threads that start later.
             torch.set_num_threads(threads)
 
 
@@ -107,30 +108,38 @@ def draw_in_chunks(
 ) -> Tensor:
     """Draw as many pictures at a time as have `chunk_pixels` pixels, which bounds the memory.
 
-    known: the factors there must be. Outside of the range of a continuous one pictures are drawn
-    too.
+    known: the factors that are expected. A continuous factor may lie outside its range.
     """
     check_resolution(resolution)
     missing = [name for name in known if name not in factors]
     if missing:
-        raise ValueError(f"factors must have {', '.join(known)}; {', '.join(missing)} missing")
+        raise ValueError(
+            f"factors has no {', '.join(missing)}, but all of {', '.join(known)} are expected"
+        )
     count = len(factors[next(iter(known))])
     for name, values in known.items():
         factor = factors[name]
         if factor.shape != (count,):
-            raise ValueError(f"factor {name} must be ({count},), got {tuple(factor.shape)}")
+            raise ValueError(
+                f"factor {name} has shape {tuple(factor.shape)}, but ({count},) is expected"
+            )
         if isinstance(values, int):
             if factor.is_floating_point():
-                raise ValueError(f"factor {name} must be whole numbers, got {factor.dtype}")
+                raise ValueError(
+                    f"factor {name} is {factor.dtype}, but whole numbers are expected: "
+                    "give it .long()"
+                )
             if count and not 0 <= int(factor.min()) <= int(factor.max()) < values:
                 raise ValueError(
-                    f"factor {name} must lie in 0 ... {values - 1}, "
-                    f"got {factor.min()} to {factor.max()}"
+                    f"factor {name} has values from {factor.min()} to {factor.max()}, but "
+                    f"0 to {values - 1} are expected"
                 )
         elif not factor.is_floating_point():
-            raise ValueError(f"factor {name} must be floats, got {factor.dtype}")
+            raise ValueError(
+                f"factor {name} is {factor.dtype}, but floats are expected: give it .float()"
+            )
         elif not bool(factor.isfinite().all()):
-            raise ValueError(f"factor {name} has values that are not finite")
+            raise ValueError(f"factor {name} has NaN or infinity, but finite values are expected")
     size = max(1, chunk_pixels // (resolution[0] * resolution[1]))
     # One chunk at least, so that no pictures at all still have a shape.
     starts = range(0, max(count, 1), size)

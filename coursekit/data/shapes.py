@@ -58,7 +58,9 @@ def sample_factors(n: int, generator: torch.Generator) -> dict[str, Tensor]:
 def grid_factors(index: Tensor) -> dict[str, Tensor]:
     """The factors at these places (N,) of the full grid, 0 <= index < GRID_SIZE."""
     if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < GRID_SIZE:
-        raise ValueError(f"index must lie in [0, {GRID_SIZE}), got {index.min()} to {index.max()}")
+        raise ValueError(
+            f"index goes from {index.min()} to {index.max()}, but 0 to {GRID_SIZE - 1} are expected"
+        )
     places = torch.unravel_index(index, [len(values) for values in GRID.values()])
     return {
         name: values.to(index.device)[place]

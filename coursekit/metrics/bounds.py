@@ -1,6 +1,6 @@
 """Bounds on log p(x), and what a latent code carries, of any `LatentVariableModel`.
 
-Everything is in nats an image: summed over pixels and latent dimensions. A value per image comes
+Everything is in nats per image: summed over pixels and latent dimensions. A value per image comes
 back, so that a mean has its standard error, `values.std() / len(values) ** 0.5`, beside it.
 """
 

@@ -62,8 +62,7 @@ def check_features(at_least: int = 2, **sets: Tensor) -> list[Tensor]:
 def _covariance_root(features: Tensor) -> Tensor:
     """A (min(N, D), D) with A'A the covariance of the rows."""
     centered = features - features.mean(0)
-    root: Tensor = torch.linalg.qr(centered, mode="r").R
-    return root / math.sqrt(len(features) - 1)
+    return torch.linalg.qr(centered, mode="r").R / math.sqrt(len(features) - 1)
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:

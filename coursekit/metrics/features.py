@@ -59,8 +59,7 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, K) logits."""
-        logits: Tensor = self.output(self.hidden(self.convolutions(x)))
-        return logits
+        return self.output(self.hidden(self.convolutions(x)))
 
 
 def classifier(data: ImageSet, seed: int = 0, progress: bool = True) -> Classifier:
@@ -109,7 +108,7 @@ def label_accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Share of samples that the classifier takes for the class they were asked to be: 0 … 1.
 
     Higher is better, up to the classifier's own accuracy on real test images, which belongs
-    beside it. Says nothing of variety: one good picture a class scores 1 (see `mode_coverage`,
+    beside it. Says nothing of variety: one good picture per class scores 1 (see `mode_coverage`,
     and `diversity` within a class). Ravuri and Vinyals (2019) measure the converse as well.
     """
     require.same_shape(predicted=predicted, labels=labels)

@@ -96,8 +96,7 @@ class FIDInception(nn.Module):
             )
         x = images.float().expand(-1, 3, -1, -1)
         rows, columns = (_tf1_resize(n, 299, x.device) for n in x.shape[2:])
-        out: Tensor = self.net((rows @ x @ columns.T - 128) / 128)
-        return out
+        return self.net((rows @ x @ columns.T - 128) / 128)
 
 
 def _tf1_resize(size: int, new: int, device: torch.device) -> Tensor:

@@ -28,8 +28,7 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        # (B, C', H, W) -> (B, H * W, C'): a row a position.
+        # (B, C', H, W) -> (B, H * W, C'): one row per position.
         q, k, v = (f(x).flatten(2).mT for f in (self.query, self.key, self.value))
         mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # the paper does not scale
-        y: Tensor = x + self.gamma * self.out(mixed.mT.unflatten(2, x.shape[2:]))
-        return y
+        return x + self.gamma * self.out(mixed.mT.unflatten(2, x.shape[2:]))

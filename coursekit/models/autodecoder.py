@@ -57,14 +57,12 @@ class AutoDecoder(nn.Module):
 
     def codes(self, index: Tensor) -> Tensor:
         """The codes (B, L) of the images at the positions `index` (B,) of the set."""
-        z: Tensor = self.location(index)
-        return z
+        return self.location(index)
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (B, C, H, W), black 0 and white 1 though not clipped, of codes (B, L)."""
         require.shape("z", z, "B", self.latent_dim)
-        images: Tensor = self.decoder(z)
-        return images
+        return self.decoder(z)
 
     def for_new_images(self, count: int) -> Self:
         """The same model for another set: fresh codes, and a frozen copy of the decoder.
@@ -139,8 +137,7 @@ class VariationalAutoDecoder(AutoDecoder):
 
     def codes(self, index: Tensor) -> Tensor:
         """The means (B, L) of the posteriors of the images at the positions `index` (B,)."""
-        mean: Tensor = self.posterior(index).mean
-        return mean
+        return self.posterior(index).mean
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z) of codes (B, L): batch shape (B,), event shape (C, H, W)."""
@@ -188,5 +185,5 @@ def starting_spread(count: int, latent_dim: int) -> nn.Embedding:
 
 
 def table(rows: Tensor) -> nn.Embedding:
-    """A row an image, (count, L), each of them a parameter."""
+    """One row per image, (count, L), each of them a parameter."""
     return nn.Embedding(len(rows), rows.shape[1], _weight=rows)

@@ -41,15 +41,13 @@ class Autoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Codes (B, 32, H / 4, W / 4) of images (B, C, H, W) in [0, 1]."""
         require.images(x, self.image_shape)
-        code: Tensor = self.encoder(2.0 * x - 1.0)
-        return code
+        return self.encoder(2.0 * x - 1.0)
 
     def decode(self, code: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] of codes (B, 32, H / 4, W / 4)."""
         require.shape("code", code, "B", *self.code_shape)
         # tanh gives [-1, 1]; images are in [0, 1] everywhere else.
-        images: Tensor = 0.5 * (self.decoder(code) + 1.0)
-        return images
+        return 0.5 * (self.decoder(code) + 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """The reconstruction, (B, C, H, W) in [0, 1], of images (B, C, H, W) in [0, 1]."""

@@ -47,8 +47,7 @@ class ConditionalVAE(VAE):
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits of p(x|z, y), (B, C, H, W), of codes (B, L) and labels (B,)."""
         require.shape("z", z, "B", self.latent_dim)
-        logits: Tensor = self.decoder(beside_code(z, labels, self.classes))
-        return logits
+        return self.decoder(beside_code(z, labels, self.classes))
 
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> Distribution:
         """q(z|x, y): batch shape (B,), event shape (L,)."""

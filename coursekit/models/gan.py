@@ -47,15 +47,13 @@ class GAN(nn.Module):
             "the generator", len(z), self.training and has_batch_norm(self.generator)
         )
         # The networks work on [-1, 1], the range of tanh; images are in [0, 1] everywhere else.
-        images: Tensor = 0.5 * (self.generator(z) + 1.0)
-        return images
+        return 0.5 * (self.generator(z) + 1.0)
 
     def discriminate(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Scores (B,) of images (B, C, H, W) in [0, 1]: logits of "this image is real"."""
         self._no_labels(labels)
         require.shape("x", x, "B", *self.image_shape)
-        scores: Tensor = self.discriminator(2.0 * x - 1.0)
-        return scores.flatten()
+        return self.discriminator(2.0 * x - 1.0).flatten()
 
     def _no_labels(self, labels: Tensor | None) -> None:
         if labels is not None:
@@ -208,14 +206,12 @@ class ConditionalGAN(GAN):
     def generate(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W) in [0, 1] of noise (B, latent_dim) and class numbers (B,)."""
         require.shape("z", z, "B", self.latent_dim)
-        images: Tensor = self.generator(beside_code(z, labels, self.classes))
-        return images
+        return self.generator(beside_code(z, labels, self.classes))
 
     def discriminate(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Scores (B,) of images (B, C, H, W) in [0, 1] and class numbers (B,): logits."""
         require.shape("x", x, "B", *self.image_shape)
-        scores: Tensor = self.discriminator(beside_channels(x, labels, self.classes))
-        return scores.flatten()
+        return self.discriminator(beside_channels(x, labels, self.classes)).flatten()
 
 
 def quarter(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:

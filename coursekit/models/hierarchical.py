@@ -114,8 +114,7 @@ class HierarchicalVAE(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Logits of p(x|z), (B, C, H, W), of codes (B, L), all groups side by side."""
         require.shape("z", z, "B", self.latent_dim)
-        logits: Tensor = self.decoder(z)
-        return logits
+        return self.decoder(z)
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z) of codes (B, L): batch shape (B,), event shape (C, H, W)."""

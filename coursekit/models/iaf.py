@@ -55,8 +55,9 @@ class InverseAutoregressive(Transform):
     """y = sigma z + (1 - sigma) m with sigma = sigmoid(s + 1) and m, s from an AutoregressiveNet.
 
     Sampling is one pass and log det = sum log sigma, whatever L is; the inverse takes L passes,
-    one a coordinate. Kingma et al. (2016), algorithm 1, whose s is s + 1 here, since it should
-    start at 1 to 2: then a fresh flow leaves z nearly as it is.
+    one per coordinate. This is algorithm 1 of Kingma et al. (2016) with s + 1 in the place of s.
+    They advise to start with s between 1 and 2: then sigma is near 1, and a fresh flow hardly
+    changes z.
     """
 
     domain = constraints.real_vector
@@ -70,8 +71,7 @@ class InverseAutoregressive(Transform):
     def _call(self, z: Tensor) -> Tensor:
         m, s = self.net(z, self.context)
         sigma = torch.sigmoid(s + 1.0)
-        y: Tensor = sigma * z + (1.0 - sigma) * m
-        return y
+        return sigma * z + (1.0 - sigma) * m
 
     def _inverse(self, y: Tensor) -> Tensor:
         z = torch.zeros_like(y)

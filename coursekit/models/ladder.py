@@ -50,10 +50,11 @@ class SkipVAE(VAE):
     | residual block s2 | 512 x 4 x 4   | up, + encoder's map, residual block | 64 x 32 x 32  |
     | 2 Linear          | 256, 256      | up, residual block, Conv 3x3: logits| 3 x 64 x 64   |
 
-    ("+ encoder's map": its channels beside the decoder's, as in Ronneberger et al., 2015.) Such
-    skip connections make the reconstruction excellent and the model useless: the image travels
-    around the code, the KL falls to 0, and the code says nothing. `through_skips` is what it
-    trained. `likelihood(z)`, which is all that sampling has, puts zeros where the maps would be.
+    "+ encoder's map": the encoder's channels are concatenated with the decoder's, as in Ronneberger
+    et al. (2015). Such skip connections make the reconstruction excellent and the model useless:
+    the image travels around the code, the KL falls to 0, and the code carries no information.
+    Training uses `through_skips`. Sampling has no encoder's maps, so `likelihood(z)` puts zeros in
+    their place.
     """
 
     def __init__(
@@ -111,8 +112,7 @@ class SkipVAE(VAE):
         for size, skip, merge in zip(self.sizes, (*reversed(maps), None), self.merge, strict=True):
             h = F.interpolate(h, size=size)
             h = merge(h if skip is None else torch.cat([h, skip], dim=1))
-        logits: Tensor = self.to_logits(h)
-        return logits
+        return self.to_logits(h)
 
     def through_skips(self, x: Tensor) -> tuple[Distribution, Callable[[Tensor], Distribution]]:
         """q(z|x), and p(x|z, maps of x): the two that stood in its loss as if it were an ELBO.

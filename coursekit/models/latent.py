@@ -52,8 +52,7 @@ def slerp(z1: Tensor, z2: Tensor, w: float | Tensor) -> Tensor:
     # atan2 keeps its precision near 0 and pi, where the arccosine loses it.
     angle = w * torch.atan2(sine, cosine)
     direction = torch.cos(angle) * unit2 + torch.sin(angle) * _unit(side)
-    path: Tensor = (w * norm1 + (1 - w) * norm2) * direction
-    return path
+    return (w * norm1 + (1 - w) * norm2) * direction
 
 
 def attribute_vector(codes: Tensor, mask: Tensor) -> Tensor:

@@ -66,8 +66,7 @@ class LinearGaussianVAE(nn.Module):
         """log p(x), exact: (B, *image_shape) -> (B,)."""
         noise = (2 * self.log_noise).exp().expand_as(self.b)
         marginal = LowRankMultivariateNormal(self.b, self.W, noise)
-        log_px: Tensor = marginal.log_prob(x.flatten(1))
-        return log_px
+        return marginal.log_prob(x.flatten(1))
 
     def true_posterior(self, x: Tensor) -> MultivariateNormal:
         """p(z|x), exact: batch shape (B,), event shape (L,).
@@ -92,8 +91,7 @@ class LinearGaussianVAE(nn.Module):
     def sample(self, count: int, seed: int = 0) -> Tensor:
         """Images from p(x): (count, *image_shape)."""
         with torch.no_grad(), seeded(seed):
-            images: Tensor = self.likelihood(self.prior.sample(torch.Size([count]))).sample()
-        return images
+            return self.likelihood(self.prior.sample(torch.Size([count]))).sample()
 
     def _posterior_parts(self) -> tuple[Tensor, Tensor]:
         noise = (2 * self.log_noise).exp()

@@ -50,8 +50,7 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Logits of p(x|z), (B, C, H, W), of codes (B, L). Their sigmoid is the mean image."""
         require.shape("z", z, "B", self.latent_dim)
-        logits: Tensor = self.decoder(z)
-        return logits
+        return self.decoder(z)
 
     @property
     def prior(self) -> Distribution:

@@ -17,7 +17,7 @@ from coursekit.objectives import (
 
 
 class VAEGANLoss(NamedTuple):
-    """What encoder and decoder minimize, and its parts: scalars, in nats an image."""
+    """What encoder and decoder minimize, and its parts: scalars, in nats per image."""
 
     loss: Tensor
     """reconstruction + kl + weight * adversarial."""
@@ -69,8 +69,7 @@ class VAEGAN(ConvVAE):
     def discriminate(self, x: Tensor) -> Tensor:
         """Scores (B,) of images (B, C, H, W) in [0, 1]: logits of "this image is real"."""
         require.shape("x", x, "B", *self.image_shape)
-        scores: Tensor = self.discriminator(x)
-        return scores
+        return self.discriminator(x)
 
     def discriminator_loss(self, x: Tensor) -> DiscriminatorLoss:
         """Cross-entropy of telling images (B, C, H, W) from reconstructions and from samples."""
@@ -86,7 +85,7 @@ class VAEGAN(ConvVAE):
         error = self.discriminator.features(self.generate(z)) - self.discriminator.features(x)
         reconstruction = 0.5 * error.square().sum(dim=1).mean()
         kl = kl_divergence(posterior, self.prior).mean()
-        # Detached: what the discriminator thinks of an image is no business of the encoder.
+        # Detached: the discriminator's verdict does not train the encoder.
         codes = torch.cat([z.detach(), self.prior.sample(torch.Size([len(x)]))])
         adversarial = non_saturating_generator(self.discriminate(self.generate(codes))).loss
         loss = reconstruction + kl + self.weight * adversarial
@@ -108,5 +107,4 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B,) of images (B, C, H, W)."""
-        scores: Tensor = self.score(self.features(x))
-        return scores.flatten()
+        return self.score(self.features(x)).flatten()

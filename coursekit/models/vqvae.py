@@ -85,8 +85,7 @@ class VQVAE(nn.Module):
     def decode(self, index: Tensor) -> Tensor:
         """Logits (B, C, H, W) of numbers of entries (B, h, w)."""
         require.shape("index", index, "B", *self.code_shape)
-        logits: Tensor = self.decoder(self.entries(index))
-        return logits
+        return self.decoder(self.entries(index))
 
     def likelihood(self, index: Tensor) -> Distribution:
         """p(x|entries): batch shape (B,), event shape (C, H, W)."""
@@ -128,8 +127,7 @@ class CodePrior(nn.Module):
         h = self.first(self.embedding(index).movedim(-1, 1))
         for layer in self.layers:
             h = h + layer(F.relu(h))
-        logits: Tensor = self.last(F.relu(h))
-        return logits
+        return self.last(F.relu(h))
 
     def log_prob(self, index: Tensor) -> Tensor:
         """log p(index) in nats, summed over the map: (B, h, w) -> (B,)."""

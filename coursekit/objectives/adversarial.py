@@ -1,6 +1,6 @@
 """Losses of the adversarial game, as functions of the discriminator's scores.
 
-A score is a logit: any real number, one an image, large where the image looks real; its sigmoid is
+A score is a logit: any real number, one per image, large where the image looks real; its sigmoid is
 the probability D(x) that the image is real. `real` and `fake` hold the scores (B,) of real and of
 generated images. All losses are averaged over the batch; those with a logarithm are in nats.
 """
@@ -128,8 +128,7 @@ def gradient_penalty(
         scores = critic(x)
         _scores(scores=scores)
         (slope,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
-    norms: Tensor = slope.flatten(1).norm(dim=1)
-    return (norms - 1.0).square().mean()
+    return (slope.flatten(1).norm(dim=1) - 1.0).square().mean()
 
 
 def _scores(**scores: Tensor) -> None:

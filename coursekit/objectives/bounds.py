@@ -24,9 +24,9 @@ class IWAE(NamedTuple):
     """The negative importance-weighted bound and what belongs to it: scalars."""
 
     loss: Tensor
-    """-log 1/K sum_k p(x, z_k) / q(z_k|x), in nats an image."""
+    """-log 1/K sum_k p(x, z_k) / q(z_k|x), in nats per image."""
     negative_elbo: Tensor
-    """The same samples' plain negative ELBO, in nats an image: never below the loss."""
+    """The same samples' plain negative ELBO, in nats per image: never below the loss."""
     effective_samples: Tensor
     """(sum w)^2 / sum w^2, 1 to K: how many of the K samples count."""
 
@@ -46,7 +46,7 @@ def elbo_from_distributions(
     The KL is exact where torch.distributions has the closed form; elsewhere, as for a flow, it is
     estimated by log q(z|x) - log p(z) at the sample (Rezende and Mohamed, 2015, equation 15).
 
-    beta: weight of the KL (Higgins et al., 2017). floor: free bits, in nats a dimension, see
+    beta: weight of the KL (Higgins et al., 2017). floor: free bits, in nats per dimension, see
     `free_bits`; then loss = reconstruction + beta * free_bits, while `kl` stays the KL itself.
     Raises ValueError for beta < 0 or floor < 0, or a floor where dimensions cannot be told apart.
     """
@@ -88,7 +88,7 @@ def free_bits(kl: Tensor, floor: float) -> Tensor:
 def iwae(
     x: Tensor, posterior: Distribution, prior: Distribution, likelihood: Likelihood, samples: int
 ) -> IWAE:
-    """The negative importance-weighted bound of a batch from K = `samples` samples an image.
+    """The negative importance-weighted bound of a batch from K = `samples` samples per image.
 
     Arguments as for `elbo_from_distributions`; the likelihood is given all K * B codes at once.
     K = 1 is the ELBO, and more samples make the bound tighter: Burda, Grosse and Salakhutdinov
@@ -108,7 +108,7 @@ def log_weights(
     z = posterior.rsample(torch.Size([samples]))  # (K, B, L)
     repeated = x.expand(samples, *x.shape).flatten(0, 1)  # (K * B, C, H, W)
     log_px = _log_likelihood(likelihood, z.flatten(0, 1), repeated)
-    log_ratio: Tensor = prior.log_prob(z) - posterior.log_prob(z)
+    log_ratio = prior.log_prob(z) - posterior.log_prob(z)
     return log_px.view(samples, len(x)) + log_ratio
 
 
@@ -116,8 +116,7 @@ def _kl(posterior: Distribution, prior: Distribution, z: Tensor) -> Tensor:
     try:
         return closed_form_kl(posterior, prior)
     except NotImplementedError:
-        kl: Tensor = posterior.log_prob(z) - prior.log_prob(z)
-        return kl
+        return posterior.log_prob(z) - prior.log_prob(z)
 
 
 def _log_likelihood(likelihood: Likelihood, z: Tensor, x: Tensor) -> Tensor:
@@ -128,5 +127,4 @@ def _log_likelihood(likelihood: Likelihood, z: Tensor, x: Tensor) -> Tensor:
             f"x has shape {tuple(x.shape)}, but the likelihood is of {tuple(expected)}: "
             "batch and image must be those of the model"
         )
-    log_px: Tensor = p.log_prob(x)
-    return log_px
+    return p.log_prob(x)

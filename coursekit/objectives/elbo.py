@@ -13,7 +13,7 @@ from coursekit import require
 
 
 class ELBO(NamedTuple):
-    """The negative ELBO and its parts: scalars in nats an image, averaged over the batch."""
+    """The negative ELBO and its parts: scalars in nats per image, averaged over the batch."""
 
     loss: Tensor
     """reconstruction + beta * kl: what training minimizes."""

@@ -50,5 +50,4 @@ def perplexity(index: Tensor, codes: int) -> Tensor:
     """
     require.at_least("count of index", index.numel(), 1)
     share = torch.bincount(index.flatten(), minlength=codes) / index.numel()
-    entropy: Tensor = torch.special.entr(share).sum()
-    return entropy.exp()
+    return torch.special.entr(share).sum().exp()

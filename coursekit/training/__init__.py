@@ -1,6 +1,7 @@
-"""The training loops, evaluation and checkpoints."""
+"""The training loops, what they can call, evaluation and checkpoints."""
 
 from coursekit.training.adversarial import fit_adversaries, gan_losses
+from coursekit.training.callbacks import tensorboard
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from coursekit.training.latents import fit_latents, infer_latents
 from coursekit.training.loop import evaluate, fit
@@ -18,5 +19,6 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "save_checkpoint",
+    "tensorboard",
     "warmup_cosine",
 ]

@@ -1,6 +1,6 @@
 """The loop for adversaries: a discriminator, or critic, against the rest of the model."""
 
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ def fit_adversaries(
     device: str | torch.device | None = None,
     precision: Precision = "fp32",
     compile: bool = False,
-    **options: Unpack[Options],
+    **options: Any,
 ) -> "pd.DataFrame":
     """Train `model.discriminator` and all the rest of `model` against each other, with Adam.
 
@@ -56,8 +56,9 @@ def fit_adversaries(
     The history has the columns `train_discriminator_<part>` and `train_generator_<part>`, means
     over all images. There is no validation loss, since each side's loss measures the other side,
     and so no `best.pt`. One process only. All else is as in `fit`: epochs or steps, batch_size,
-    seed, checkpoints, resume, tensorboard, on_epoch, progress.
+    seed, checkpoints, resume, on_epoch, progress.
     """
+    chosen = Options(**options)
     require.at_least("discriminator_steps", discriminator_steps, 1)
     if world()[1] > 1:
         raise ValueError("fit_adversaries runs in one process: start it without torchrun")
@@ -98,6 +99,7 @@ def fit_adversaries(
             [optimizer for _, optimizer, _ in turns.values()],
             train,
             update,
+            chosen,
             must_agree={
                 "discriminator lr": rate(lr[0], 0),
                 "generator lr": rate(lr[1], 0),
@@ -106,7 +108,6 @@ def fit_adversaries(
                 "precision": precision,
                 "compile": compile,
             },
-            **options,
         )
     finally:
         for parameter in learned:

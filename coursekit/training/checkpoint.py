@@ -1,12 +1,12 @@
 """Checkpoints: written beside their name and moved into place, read without running anything."""
 
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+from coursekit.files import replacing
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -15,18 +15,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises OSError, naming the folder, where it cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile, whose files nobody else may read.
-        partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-        try:
-            with partial.open("xb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with replacing(path) as part, part.open("wb") as file:
+            torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         raise OSError(
             f"cannot write the checkpoint {path}: {error}; "

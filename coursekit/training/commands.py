@@ -20,7 +20,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--data", help="another image set: digits, shapes, faces, mnist …")
     parser.add_argument("--size", type=int, help="how many training images")
     parser.add_argument("--epochs", type=int, help="passes over the data")
-    parser.add_argument("--batch-size", type=int, help="images a step")
+    parser.add_argument("--batch-size", type=int, help="images per step")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--out", type=Path, help="folder of the results; default: runs/RECIPE")
     parser.add_argument("--resume", action="store_true", help="go on where --out stopped")
@@ -32,6 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _train(args: argparse.Namespace) -> int:
     # Late, since it imports every model.
+    from coursekit.training.callbacks import tensorboard
     from coursekit.training.recipes import RECIPES, train
     from coursekit.training.run import world
 
@@ -39,15 +40,17 @@ def _train(args: argparse.Namespace) -> int:
         print(_table())
         return 0
     if args.recipe is None:
-        raise ValueError(f"which recipe? One of {', '.join(RECIPES)}; see coursekit train --list")
+        raise ValueError(f"which recipe? One of {', '.join(RECIPES)}: see coursekit train --list")
     if args.device is not None:
         _check_device(args.device)
     _join_processes()
     out = args.out or Path("runs") / args.recipe
-    names = ("epochs", "batch_size", "device", "precision", "tensorboard")
+    names = ("epochs", "batch_size", "device", "precision")
     settings: dict[str, Any] = {
         name: getattr(args, name) for name in names if getattr(args, name) is not None
     }
+    if args.tensorboard is not None:
+        settings["on_epoch"] = tensorboard(args.tensorboard)
     try:
         history = train(
             args.recipe,

@@ -1,6 +1,6 @@
 """The loop for per-image latents: no encoder, every image's code is a parameter."""
 
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ def fit_latents(
     latent_lr: Rate | None = None,
     device: str | torch.device | None = None,
     precision: Precision = "fp32",
-    **options: Unpack[Options],
+    **options: Any,
 ) -> "pd.DataFrame":
     """Learn the decoder of an auto-decoder and the codes of the images in `train` together.
 
@@ -50,8 +50,9 @@ def fit_latents(
 
     There is no validation loss, since an image outside `train` has no code (see `infer_latents`),
     and so no `best.pt`. One process only. All else is as in `fit`: epochs or steps, batch_size,
-    seed, checkpoints, resume, tensorboard, on_epoch, progress.
+    seed, checkpoints, resume, on_epoch, progress.
     """
+    chosen = Options(**options)
     count = model.location.num_embeddings
     if count != len(train):
         raise ValueError(
@@ -83,8 +84,8 @@ def fit_latents(
             list(rates),
             train.to(device),
             update,
+            chosen,
             must_agree={"lr": rate(lr, 0), "latent_lr": rate(latent_lr, 0), "precision": precision},
-            **options,
         )
     finally:
         for table in tables:  # other optimizers take no sparse gradients
@@ -98,7 +99,7 @@ def infer_latents(
     *,
     lr: Rate = 1e-2,
     device: str | torch.device | None = None,
-    **options: Unpack[Options],
+    **options: Any,
 ) -> "tuple[M, pd.DataFrame]":
     """Codes for images that the decoder has not seen, by optimization with the decoder frozen.
 
@@ -106,6 +107,6 @@ def infer_latents(
     decoder, and the history of the loss. `model` itself stays as it is. Arguments as for
     `fit_latents`.
     """
-    with seeded(options.get("seed", 0)):
+    with seeded(options.get("seed", Options.seed)):
         found = model.for_new_images(len(data))
     return found, fit_latents(found, data, loss, lr=lr, device=device, **options)

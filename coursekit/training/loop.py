@@ -1,8 +1,7 @@
 """The loop for encoders and decoders. It knows data, an optimizer and a loss, and no model."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from coursekit.noise import seeded
 from coursekit.training.run import (
     Loss,
     Means,
+    Options,
     Parts,
     Precision,
     Rate,
@@ -33,40 +33,35 @@ def fit(
     train: ImageSet,
     loss: Loss,
     *,
-    epochs: int | None = None,
-    steps: int | None = None,
-    batch_size: int = 128,
     lr: Rate = 1e-3,
     validation: ImageSet | None = None,
-    patience: int | None = None,
-    seed: int = 0,
     device: str | torch.device | None = None,
     precision: Precision = "fp32",
     compile: bool = False,
-    checkpoints: str | Path | None = None,
-    resume: bool = False,
-    tensorboard: str | Path | None = None,
-    on_epoch: Callable[[int], object] | None = None,
-    progress: bool = True,
-    recipe: str | None = None,
+    **options: Any,
 ) -> "pd.DataFrame":
-    """Minimize `loss` over `train` with Adam; return the history, a row an epoch.
+    """Minimize `loss` over `train` with Adam; return the history, one row per epoch.
 
     loss: loss(model, batch, step), a NamedTuple of scalars whose first field is `loss`.
-    epochs, steps: one of the two, how many passes over the data or how many batches.
     lr: the learning rate, or a function of the step that gives it.
-    patience: stop early after so many epochs without a better validation loss.
     precision: "bf16" computes in bfloat16 where autocast holds it safe, with the weights in fp32:
         about twice as fast on hardware made for it, slower elsewhere.
     compile: compile the loss and its gradient with torch.compile: slow to start, faster to run.
+
+    All loops share the options that follow (see `Options` for their defaults).
+    epochs, steps: one of the two, how many passes over the data or how many batches.
+    batch_size: how many images per step.
+    patience: stop early after so many epochs without a better validation loss; needs `validation`.
+    seed: of the order of the images and of the noise.
     checkpoints: a folder for `last.pt`, written after every epoch, and `best.pt`, written after
         every epoch with the lowest validation loss so far. The model itself ends with the last
         weights, not the best.
     resume: go on from `last.pt`, if it is there, and end where a run without interruption would
         have ended, to the bit.
-    tensorboard: a folder for TensorBoard's event files.
-    on_epoch: called with the number of each epoch when it is over, before its checkpoint, with the
-        model in eval mode and noise of its own, so that looking does not change the training.
+    on_epoch: called when an epoch is over, before its checkpoint, with the epoch's row of the
+        history (a dict: "epoch", "train_loss" …). The model is in eval mode and the noise is the
+        call's own, so that looking does not change the training. `tensorboard` makes one.
+    progress: show a progress bar.
     recipe: a name for model and loss, which a resumed run must share.
 
     The history has a column `train_<part>`, and with `validation` a column `validation_<part>`,
@@ -79,6 +74,7 @@ def fit(
     Raises ValueError for settings that cannot work, FloatingPointError when the loss is no
     longer finite, OSError when a checkpoint cannot be written.
     """
+    chosen = Options(**options)
     device = torch.device(device or default_device())
     train = train.to(device)
     prepared = prepare(model, loss, device, precision, compile)
@@ -95,7 +91,13 @@ def fit(
         # As much memory as 500 images of 3x64x64 take, whatever the size.
         at_once = max(1, min(500, 500 * 3 * 64 * 64 // validation.images.shape[1:].numel()))
         return evaluate(
-            model, validation, prepared, batch_size=at_once, seed=seed, device=device, step=step
+            model,
+            validation,
+            prepared,
+            batch_size=at_once,
+            seed=chosen.seed,
+            device=device,
+            step=step,
         )
 
     return run(
@@ -103,19 +105,9 @@ def fit(
         [optimizer],
         train,
         update,
+        chosen,
         must_agree={"lr": rate(lr, 0), "precision": precision, "compile": compile},
         validate=validate if validation is not None else None,
-        patience=patience,
-        epochs=epochs,
-        steps=steps,
-        batch_size=batch_size,
-        seed=seed,
-        checkpoints=checkpoints,
-        resume=resume,
-        tensorboard=tensorboard,
-        on_epoch=on_epoch,
-        progress=progress,
-        recipe=recipe,
     )
 
 

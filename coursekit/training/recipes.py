@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import nn
 
 from coursekit import data as sets
 from coursekit.data import Batch, ImageSet
+from coursekit.files import write_text
 from coursekit.models.autodecoder import AutoDecoder, Family, VariationalAutoDecoder
 from coursekit.models.autoencoder import Autoencoder
 from coursekit.models.gan import DCGAN, MLPGAN, ConditionalGAN
@@ -111,7 +111,7 @@ def train(
         model, images, *recipe.losses, seed=seed, checkpoints=folder, resume=resume, **settings
     )
     if folder is not None and world()[0] == 0:
-        _write(folder / "history.csv", history.to_csv())
+        write_text(folder / "history.csv", history.to_csv())
     return Trained(model, history)
 
 
@@ -283,7 +283,7 @@ RECIPES: dict[str, Recipe] = {
         vae_loss(linear_annealing),
     ),
     "vae-free-bits": _annealed_vae(
-        "VAE, 128 latents, 0.5 nats a dimension free (Kingma et al., 2016)",
+        "VAE, 128 latents, 0.5 nats per dimension free (Kingma et al., 2016)",
         lambda shape: ConvVAE(shape, 128),
         bound_loss(floor=0.5),
     ),
@@ -312,10 +312,3 @@ RECIPES: dict[str, Recipe] = {
 def _load(recipe: Recipe, name: str | None, split: str, size: int, seed: int) -> ImageSet:
     images = sets.load(name or recipe.data, split, size, recipe.resolution, seed)
     return images.greyscale() if recipe.grey else images
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text file, all of it or nothing."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
-    os.replace(partial, path)

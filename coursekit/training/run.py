@@ -4,13 +4,13 @@ A loop of this package is an `update`: it takes a batch, moves the weights, and 
 measured. Everything around it is here, and knows nothing of models or losses.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from math import ceil, isfinite
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,20 +48,36 @@ Loss = Callable[[Any, Batch, int], Parts]
 Update = Callable[[Batch, int], dict[str, Tensor]]
 """update(batch, step): moves the weights; what it measured, averages over the batch, by name."""
 
+Row = dict[str, float]
+"""The figures of an epoch by name, and its number as "epoch"."""
 
-class Options(TypedDict, total=False):
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """The arguments that all loops share; what they mean stands in `fit`."""
 
-    epochs: int | None
-    steps: int | None
-    batch_size: int
-    seed: int
-    checkpoints: str | Path | None
-    resume: bool
-    tensorboard: str | Path | None
-    on_epoch: Callable[[int], object] | None
-    progress: bool
-    recipe: str | None
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int = 128
+    patience: int | None = None
+    seed: int = 0
+    checkpoints: str | Path | None = None
+    resume: bool = False
+    on_epoch: Callable[[Row], object] | None = None
+    progress: bool = True
+    recipe: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"epochs is {self.epochs} and steps {self.steps}: give one of the two")
+        for name in ("epochs", "steps", "batch_size", "patience"):
+            value = getattr(self, name)
+            if value is not None:
+                if not isinstance(value, Integral):
+                    raise ValueError(f"{name} is {value}, but a whole number is expected")
+                require.at_least(name, int(value), 1)
+        if self.resume and self.checkpoints is None:
+            raise ValueError("resume=True needs checkpoints=, the folder that holds last.pt")
 
 
 def run(
@@ -69,118 +85,137 @@ def run(
     optimizers: Sequence[Optimizer],
     train: ImageSet,
     update: Update,
+    options: Options,
     *,
     must_agree: dict[str, Any],
     validate: Callable[[int], dict[str, float]] | None = None,
-    patience: int | None = None,
-    epochs: int | None = None,
-    steps: int | None = None,
-    batch_size: int = 128,
-    seed: int = 0,
-    checkpoints: str | Path | None = None,
-    resume: bool = False,
-    tensorboard: str | Path | None = None,
-    on_epoch: Callable[[int], object] | None = None,
-    progress: bool = True,
-    recipe: str | None = None,
 ) -> "pd.DataFrame":
-    """Call `update` on every batch of every epoch; return the history, a row an epoch.
+    """Call `update` on every batch of every epoch; return the history, one row per epoch.
 
     must_agree: settings (plain values) that a resumed run must share with the run that wrote the
-    checkpoint, beyond those seen here. validate(step) gives the columns `validation_…`. All else
-    is as in `fit`.
+    checkpoint, beyond those seen here. validate(step) gives the columns `validation_…`.
     """
     import pandas as pd
 
-    _check_length(epochs, steps, batch_size, patience)
-    _check_batches(model.train(), len(train), batch_size)
-    if patience is not None and validate is None:
+    _check_batches(model.train(), len(train), options.batch_size)
+    if options.patience is not None and validate is None:
         raise ValueError("patience= waits for a better validation loss: give validation= too")
-    if resume and checkpoints is None:
-        raise ValueError("resume=True needs checkpoints=, the folder that holds last.pt")
     rank, processes = world()
-    per_epoch = ceil(len(train) / batch_size)
-    total = (epochs or 0) * per_epoch if steps is None else steps
-    folder = Path(checkpoints) if checkpoints is not None else None
-    order = torch.Generator().manual_seed(seed)
-    must_agree = {
-        "seed": seed,
-        "batch_size": batch_size,
-        "recipe": recipe,
+    per_epoch = ceil(len(train) / options.batch_size)
+    total = (options.epochs or 0) * per_epoch if options.steps is None else options.steps
+    folder = Path(options.checkpoints) if options.checkpoints is not None else None
+    state = _State(model, optimizers, _settings(train, options) | must_agree, options.seed)
+
+    with seeded(options.seed + rank), _bar(total, options.progress and rank == 0) as bar:
+        if options.resume and folder is not None and (folder / "last.pt").exists():
+            state.load(folder / "last.pt", rank)
+            if state.step % per_epoch and state.step < total:
+                raise ValueError(
+                    f"{folder / 'last.pt'} ended within an epoch, at step {state.step}, and cannot "
+                    "go on as if it had not: train again, for a number of steps that "
+                    f"{per_epoch} divides"
+                )
+            bar.update(state.step)
+        while state.step < total and not _stalled(state.history, options.patience):
+            epoch = len(state.history) + 1
+            try:
+                row = {"epoch": epoch} | _train_epoch(
+                    state, train, update, options.batch_size, total, bar
+                )
+            except FloatingPointError as error:
+                raise FloatingPointError(f"in epoch {epoch}, {error}") from None
+            if validate is not None:
+                # The first process's figures for all: each has BatchNorm averages of its own,
+                # and patience must stop them in the same epoch.
+                figures = _of_all_processes(validate(state.step), processes)[0]
+                row |= {f"validation_{k}": v for k, v in figures.items()}
+            state.history.append(row)
+            if options.on_epoch is not None:
+                # In eval mode and with noise of its own, it cannot change what training does.
+                model.eval()
+                with seeded(options.seed + epoch):
+                    options.on_epoch(dict(row))
+                model.train()
+            rng = _of_all_processes(rng_state(), processes)
+            if folder is not None and rank == 0:
+                # best first: killed in between, the epoch is done again and writes both.
+                if validate is not None and _best(state.history) is row:
+                    state.save(folder / "best.pt", rng)
+                state.save(folder / "last.pt", rng)
+            bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if k.endswith("loss")})
+    return pd.DataFrame(state.history).astype({"epoch": int}).set_index("epoch")
+
+
+class _State:
+    """All that a run needs to go on as if it had not been interrupted."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        settings: dict[str, Any],
+        seed: int,
+    ) -> None:
+        self.model, self.optimizers, self.settings = model, optimizers, settings
+        self.order = torch.Generator().manual_seed(seed)
+        self.history: list[Row] = []
+        self.step = 0
+
+    def save(self, path: Path, rng: list[Any]) -> None:
+        """rng: where the global generators of every process stand."""
+        save_checkpoint(
+            path,
+            {
+                "model": self.model.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "order": self.order.get_state(),
+                "rng": rng,
+                "settings": self.settings,
+                "history": self.history,
+                "step": self.step,
+            },
+        )
+
+    def load(self, path: Path, rank: int) -> None:
+        """Go on from what `save` wrote, global generators included."""
+        saved = load_checkpoint(path)
+        _same(saved.get("settings", {}), self.settings, path)
+        load_weights(self.model, saved["model"], path)
+        for optimizer, values in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        self.order.set_state(saved["order"])
+        set_rng_state(saved["rng"][rank])
+        self.history, self.step = saved["history"], saved["step"]
+
+
+def _settings(train: ImageSet, options: Options) -> dict[str, Any]:
+    """What a resumed run must share with the first, whatever the loop."""
+    return {
+        "seed": options.seed,
+        "batch_size": options.batch_size,
+        "recipe": options.recipe,
         "data": train.name,
         "split": train.split,
         "binarization": train.binarization,
         "images": len(train),
         "shape": list(train.images.shape[1:]),
-        "processes": processes,
-        **must_agree,
+        "processes": world()[1],
     }
-    history: list[dict[str, float]] = []
-    step = 0
 
-    with seeded(seed + rank), _bar(total, progress and rank == 0) as bar:
-        if resume and folder is not None and (folder / "last.pt").exists():
-            path = folder / "last.pt"
-            state = load_checkpoint(path)
-            _same(state.get("settings", {}), must_agree, path)
-            load_weights(model, state["model"], path)
-            for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
-            order.set_state(state["order"])
-            set_rng_state(state["rng"][rank])
-            history, step = state["history"], state["step"]
-            if step % per_epoch and step < total:
-                raise ValueError(
-                    f"{path} ended within an epoch, at step {step}, and cannot go on as if it had "
-                    f"not: train again, for a number of steps that {per_epoch} divides"
-                )
-            bar.update(step)
 
-        with _log(tensorboard if rank == 0 else None, len(history)) as log:
-            while step < total and not _stalled(history, patience):
-                epoch = len(history) + 1
-                model.train()
-                means = Means()
-                batches = train.batches(batch_size, shuffle=True, generator=order)
-                for batch in islice(batches, total - step):
-                    try:
-                        values = update(_share(batch, rank, processes), step)
-                    except FloatingPointError as error:
-                        raise FloatingPointError(f"in epoch {epoch}, {error}") from None
-                    means.add(values, len(batch.index))
-                    step += 1
-                    bar.update()
-                row = {"epoch": float(epoch)} | _over_processes(means.result("train_"), processes)
-                if validate is not None:
-                    # The first process's figures for all: each has BatchNorm averages of its own,
-                    # and patience must stop them in the same epoch.
-                    figures = _of_all_processes(validate(step), processes)[0]
-                    row |= {f"validation_{k}": v for k, v in figures.items()}
-                history.append(row)
-                log(row)
-                if on_epoch is not None:
-                    # In eval mode and with noise of its own, it cannot change what training does.
-                    model.eval()
-                    with seeded(seed + epoch):
-                        on_epoch(epoch)
-                    model.train()
-                rng = _of_all_processes(rng_state(), processes)
-                if folder is not None and rank == 0:
-                    state = {
-                        "model": model.state_dict(),
-                        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                        "order": order.get_state(),
-                        "rng": rng,
-                        "settings": must_agree,
-                        "history": history,
-                        "step": step,
-                    }
-                    # best first: killed in between, the epoch is done again and writes both.
-                    if validate is not None and _best(history) is row:
-                        save_checkpoint(folder / "best.pt", state)
-                    save_checkpoint(folder / "last.pt", state)
-                bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if k.endswith("loss")})
-    return pd.DataFrame(history).astype({"epoch": int}).set_index("epoch")
+def _train_epoch(
+    state: _State, train: ImageSet, update: Update, batch_size: int, total: int, bar: Any
+) -> Row:
+    """One pass over `train`, or as much of it as `total` steps leave; the means over its images."""
+    rank, processes = world()
+    state.model.train()
+    means = Means()
+    batches = train.batches(batch_size, shuffle=True, generator=state.order)
+    for batch in islice(batches, total - state.step):
+        means.add(update(_share(batch, rank, processes), state.step), len(batch.index))
+        state.step += 1
+        bar.update()
+    return _over_processes(means.result("train_"), processes)
 
 
 class Means:
@@ -276,19 +311,6 @@ def world() -> tuple[int, int]:
     return 0, 1
 
 
-def _check_length(
-    epochs: int | None, steps: int | None, batch_size: int, patience: int | None
-) -> None:
-    if (epochs is None) == (steps is None):
-        raise ValueError(f"epochs is {epochs} and steps {steps}: give one of the two")
-    given = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "patience": patience}
-    for name, value in given.items():
-        if value is not None:
-            if not isinstance(value, Integral):
-                raise ValueError(f"{name} is {value}, but a whole number is expected")
-            require.at_least(name, value, 1)
-
-
 def _check_batches(model: nn.Module, images: int, batch_size: int) -> None:
     if images == 0:
         raise ValueError("the training set is empty: load it with size >= 1")
@@ -302,8 +324,8 @@ def _check_batches(model: nn.Module, images: int, batch_size: int) -> None:
     batch_norm = nn.modules.batchnorm._BatchNorm
     if last == processes and any(isinstance(m, batch_norm) and m.training for m in model.modules()):
         raise ValueError(
-            f"{images} images in batches of {batch_size} leave a last batch of one, of which "
-            "BatchNorm has no variance: change batch_size by one, or take one image less"
+            f"{images} images in batches of {batch_size} leave a last batch of one, but "
+            "BatchNorm needs two for a variance: change batch_size by one, or take one image less"
         )
 
 
@@ -316,17 +338,17 @@ def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
             )
 
 
-def _best(history: list[dict[str, float]]) -> dict[str, float]:
+def _best(history: list[Row]) -> Row:
     """The first row with the lowest validation loss; NaN counts as infinite."""
 
-    def score(row: dict[str, float]) -> float:
+    def score(row: Row) -> float:
         value = row.get("validation_loss", float("inf"))
         return value if isfinite(value) else float("inf")
 
     return min(history, key=score)
 
 
-def _stalled(history: list[dict[str, float]], patience: int | None) -> bool:
+def _stalled(history: list[Row], patience: int | None) -> bool:
     """Whether the last `patience` epochs brought no better validation loss."""
     if patience is None or not history:
         return False
@@ -338,32 +360,6 @@ def _bar(total: int, progress: bool) -> Any:
 
     # Not disable=False: that would overrule the environment variable TQDM_DISABLE.
     return tqdm(total=total, unit="step", **({} if progress else {"disable": True}))
-
-
-@contextmanager
-def _log(
-    folder: str | Path | None, epochs_done: int
-) -> Iterator[Callable[[dict[str, float]], None]]:
-    """A function that writes a row of the history to TensorBoard, or does nothing."""
-    if folder is None:
-        yield lambda row: None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ImportError("tensorboard= needs the package tensorboard: install it") from error
-
-    # On resume, rows that a killed run wrote after its last checkpoint are hidden.
-    with SummaryWriter(str(folder), purge_step=epochs_done + 1) as writer:
-
-        def write(row: dict[str, float]) -> None:
-            for name, value in row.items():
-                if name != "epoch":
-                    split, _, part = name.partition("_")
-                    writer.add_scalar(f"{part}/{split}", value, int(row["epoch"]))
-            writer.flush()
-
-        yield write
 
 
 def _share(batch: Batch, rank: int, processes: int) -> Batch:

@@ -1,14 +1,18 @@
 """What a decoder makes of chosen codes: a plane of the latent space, one coordinate after another.
 
-A `decode` here is any function from codes (N, L), float, to images (N, C, H, W) in [0, 1]. Of a
-model in evaluation mode: `lambda z: model.likelihood(z).mean`.
+A `decode` here is any function from codes (N, L), float, to images (N, C, H, W) in [0, 1], such as
+`lambda z: model.likelihood(z).mean`. It is called without gradients and with its model in
+evaluation mode, see `evaluation`.
 """
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coursekit import require
 from coursekit.models.latent import traversal
@@ -18,6 +22,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Decode = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def evaluation(decode: Decode) -> Iterator[None]:
+    """Inside, no gradients are kept, and the models that `decode` uses are in evaluation mode.
+
+    After `fit` a model is in training mode: batch normalization then lets the images of a batch
+    change each other, and one code shows several pictures.
+    """
+    models = _models(decode, set())
+    training = {part for model in models for part in model.modules() if part.training}
+    try:
+        for part in training:
+            part.training = False
+        with torch.no_grad():
+            yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def _models(thing: object, seen: set[int]) -> Iterator[nn.Module]:
+    """The models that a function uses: by name, as `self`, in a list, through a function."""
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    parts: Iterable[object] = ()
+    if isinstance(thing, nn.Module):
+        yield thing
+    elif inspect.isfunction(thing):
+        used = inspect.getclosurevars(thing)
+        parts = [*used.nonlocals.values(), *used.globals.values()]
+    elif inspect.ismethod(thing):
+        parts = [thing.__self__, thing.__func__]
+    elif isinstance(thing, partial):
+        parts = [thing.func, *thing.args, *thing.keywords.values()]
+    elif isinstance(thing, dict):
+        parts = thing.values()
+    elif isinstance(thing, (list, tuple)):
+        parts = thing
+    for part in parts:
+        yield from _models(part, seen)
 
 
 def show_manifold(
@@ -55,11 +101,11 @@ def show_manifold(
 def show_traversals(
     decode: Decode, code: Tensor, dims: Sequence[int], values: Tensor, title: str = ""
 ) -> "Figure":
-    """Draw one row a coordinate in `dims`: the code (L,) decoded with it set to each of `values`.
+    """Draw one row per coordinate in `dims`: the code (L,) decoded with it set to each of `values`.
 
     The column with the value that the code itself has shows the same image in every row.
     """
-    with torch.no_grad():
+    with evaluation(decode):
         rows = {
             f"z[{dim}]": checked(decode(traversal(code, dim, values)), len(values)) for dim in dims
         }
@@ -88,7 +134,7 @@ def decode_plane(
     codes = base.repeat(steps * steps, 1)
     codes[:, dims[0]] = first.flatten().to(codes)
     codes[:, dims[1]] = second.flatten().to(codes)
-    with torch.no_grad():  # in small batches: a decoder's activations can be a gigabyte for 169
+    with evaluation(decode):  # in small batches: a decoder's activations can be a gigabyte for 169
         return torch.cat([checked(decode(part), len(part)) for part in codes.split(64)])
 
 

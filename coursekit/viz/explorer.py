@@ -39,9 +39,10 @@ def latent_explorer(
 ) -> LatentExplorer:
     """Decode a grid in the plane of two latent coordinates, to be explored by mouse, touch or keys.
 
-    decode: codes (N, L) -> images (N, C, H, W) in [0, 1], of a model in evaluation mode, such as
-    `lambda z: model.likelihood(z).mean`. extent, dims, base: as in `show_manifold`. steps: grid
-    points along a side. Images with a side above 64 pixels are reduced to that.
+    decode: codes (N, L) -> images (N, C, H, W) in [0, 1], such as
+    `lambda z: model.likelihood(z).mean`; its model is in evaluation mode meanwhile. extent, dims,
+    base: as in `show_manifold`. steps: grid points along a side. Images with a side above 64
+    pixels are reduced to that.
 
     The model decodes the steps * steps grid points, now; between them the figure mixes the nearest
     four images, and says so. Raises ValueError where the images would not fit into 400 kB.

@@ -18,7 +18,7 @@ def show_images(
 ) -> "Figure":
     """Draw images (N, C, H, W), uint8 or in [0, 1], C = 1 or 3, as one grid, row by row.
 
-    `labels`, one an image, are written below the images.
+    `labels`, one per image, are written below the images.
     """
     images = _displayable(images)
     require.at_least("columns", columns, 1)

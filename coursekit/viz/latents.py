@@ -53,8 +53,10 @@ def show_latents(
         plane.set_aspect("equal", adjustable="datalim")  # distances are what a map is about
         views: list[Any] = [plane]  # the stubs of matplotlib know no 3-D axes
     else:
-        figure = plt.figure(figsize=(6.2, 3.2), layout="constrained", dpi=100)
-        views = [figure.add_subplot(1, 2, place, projection="3d") for place in (1, 2)]
+        # Places by hand: the constrained layout of matplotlib 3.10 finds no room for 3-D axes.
+        figure = plt.figure(figsize=(6.2, 3.2), dpi=100)
+        places = [(left, 0.15, 0.42, 0.76 if title else 0.84) for left in (0.01, 0.54)]
+        views = [figure.add_axes(place, projection="3d") for place in places]
         for view, azimuth in zip(views, (-60, 30), strict=True):
             view.view_init(elev=25, azim=azimuth)
             for axis, name in zip((view.xaxis, view.yaxis, view.zaxis), axes, strict=True):
@@ -114,9 +116,7 @@ def _draw_classes(
     dots = [Line2D([], [], color=COLORS[label], marker="o", linestyle="") for label in present]
     if points.shape[1] == 3:
         columns = min(5, len(present))
-        figure.legend(
-            dots, names.values(), loc="outside lower center", ncols=columns, frameon=False
-        )
+        figure.legend(dots, names.values(), loc="lower center", ncols=columns, frameon=False)
         return
     figure.legend(dots, names.values(), loc="outside right center", frameon=False, handletextpad=0)
     for label, name in names.items():

@@ -4,11 +4,10 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from coursekit import require
-from coursekit.viz.decoded import Decode
+from coursekit.viz.decoded import Decode, evaluation
 from coursekit.viz.images import checked
 
 if TYPE_CHECKING:
@@ -18,9 +17,11 @@ if TYPE_CHECKING:
 def explore(
     decode: Decode, base: Tensor, dims: Sequence[int] | None = None, extent: float = 3.0
 ) -> "HBox":
-    """One slider a coordinate of the code, and the image that the model decodes at once.
+    """One slider per coordinate of the code, and the image that the model decodes at once.
 
-    decode: codes (N, L) -> images (N, C, H, W) in [0, 1]. base: the code (L,) to begin with.
+    decode: codes (N, L) -> images (N, C, H, W) in [0, 1], such as
+    `lambda z: model.likelihood(z).mean`; its model is in evaluation mode whenever it is called.
+    base: the code (L,) to begin with.
     dims: the coordinates with a slider; by default the first ten. extent: sliders run from -extent
     to extent, or further where base lies further out.
     """
@@ -33,7 +34,7 @@ def explore(
     picture = ipywidgets.Image(format="png", layout={"object_fit": "contain"})
 
     def draw() -> None:
-        with torch.no_grad():
+        with evaluation(decode):
             image = to_pil_image(checked(decode(code[None]), 1)[0])
         times = max(1, 256 // max(image.size))  # whole pixels, as a browser would blur small images
         buffer = io.BytesIO()

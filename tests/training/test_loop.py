@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from coursekit import data
 from coursekit.models import ConvVAE
 from coursekit.objectives import negative_elbo, reparameterize
-from coursekit.training import evaluate, fit, load_checkpoint, save_checkpoint
+from coursekit.training import evaluate, fit, load_checkpoint, save_checkpoint, tensorboard
 from coursekit.training.run import adam, descend
 
 
@@ -393,7 +393,7 @@ def test_tensorboard(digits, tmp_path):
         epochs=2,
         batch_size=32,
         validation=digits,
-        tensorboard=tmp_path,
+        on_epoch=tensorboard(tmp_path),
         progress=False,
     )
     events = EventAccumulator(str(tmp_path)).Reload()
@@ -409,13 +409,15 @@ def test_on_epoch_sees_every_epoch_and_leaves_the_noise_alone(digits):
     codes = []
     model, plain = small_vae(), small_vae()
 
-    def log(epoch):
+    def log(row):
         with torch.no_grad():
-            codes.append((epoch, model.posterior(digits.images[:5] / 255).sample()))
+            codes.append((dict(row), model.posterior(digits.images[:5] / 255).sample()))
+        row.clear()
 
-    fit(model, digits, vae_loss, on_epoch=log, **settings)
+    history = fit(model, digits, vae_loss, on_epoch=log, **settings)
     fit(plain, digits, vae_loss, **settings)
-    assert [epoch for epoch, _ in codes] == [1, 2]
+    assert [row for row, _ in codes] == history.reset_index().to_dict("records")
+    assert [row["epoch"] for row, _ in codes] == [1, 2]
     assert not torch.equal(codes[0][1], codes[1][1])
     assert same(model.state_dict(), plain.state_dict())
 

@@ -1,12 +1,14 @@
 """Figures of what a decoder makes of codes, and the sliders."""
 
 import io
+from functools import partial
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 mpl.use("Agg")
 
@@ -75,3 +77,62 @@ def test_sliders_for_chosen_coordinates():
         viz.explore(two_halves, torch.zeros(100), dims=[100])
     with pytest.raises(ValueError, match="base has shape"):
         viz.explore(two_halves, torch.zeros(1, 100))
+
+
+class Unsteady(nn.Module):
+    """A decoder that in training mode shows another picture at each call."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout()
+
+    def forward(self, z):
+        return self.dropout(two_halves(z) + 1) / 4
+
+
+MODEL = Unsteady()
+
+
+def through_a_function(z):
+    return MODEL(z)
+
+
+def uses_of(model):
+    """Ways in which a chapter hands over a decoder."""
+    many = {"VAE": [model]}
+    return {
+        "itself": model,
+        "method": model.forward,
+        "lambda": lambda z: model(z),
+        "container": lambda z: many["VAE"][0](z),
+        "function of a function": lambda z: through_a_function(z),
+        "partial": partial(lambda scale, z: scale * model(z), 1.0),
+    }
+
+
+@pytest.mark.parametrize("way", uses_of(MODEL))
+def test_a_model_in_training_shows_one_picture_per_code(way):
+    decode = uses_of(MODEL)[way]
+    MODEL.train()
+    expected = two_halves(torch.ones(1, 2)) / 4 + 0.25
+    picture, panel = viz.explore(decode, torch.ones(2)).children
+    first = shown(picture)
+    panel.children[0].value = 0.0
+    panel.children[0].value = 1.0
+    assert np.array_equal(first, shown(picture))
+    assert np.abs(first[0, 0] - 255 * expected[0, 0, 0, 0].item()).max() <= 1
+    sheets = [viz.latent_explorer(decode, extent=1.0, steps=3).html for _ in range(2)]
+    assert sheets[0] == sheets[1]
+    assert MODEL.training
+    assert MODEL.dropout.training
+
+
+def test_each_part_of_a_model_keeps_its_own_mode():
+    MODEL.train()
+    MODEL.dropout.eval()
+    viz.show_traversals(MODEL, torch.ones(2), [0], torch.arange(2.0))
+    assert MODEL.training
+    assert not MODEL.dropout.training
+    with pytest.raises(ValueError, match="images have shape"):
+        viz.show_traversals(lambda z: MODEL(z)[0], torch.ones(2), [0], torch.arange(2.0))
+    assert MODEL.training, "after an error, too"

@@ -95,3 +95,23 @@ def test_bad_images_are_named(images, message):
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         viz.show_images(torch.rand(3, 1, 5, 5), **options)
+
+
+def test_seeds_are_points_with_mean_and_deviation():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    results = {"VAE": [44.0, 46.0, 48.0], "GAN": [50.0]}
+    (axes,) = viz.show_seeds(results, "nats per image", title="t").axes
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["VAE", "GAN"]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("nats per image", "", "t")
+    points = [sorted(dots.get_offsets()[:, 0]) for dots in axes.collections]
+    assert points == [[44.0, 46.0, 48.0], [50.0]]
+    lines = [line.get_xdata() for line in axes.lines]
+    assert any(np.allclose(np.sort(x[~np.isnan(x)]), [46.0, 50.0]) for x in lines), "the means"
+    assert any(len(x) and {np.nanmin(x), np.nanmax(x)} == {44.0, 48.0} for x in lines), "mean ± sd"
+
+
+@pytest.mark.parametrize("results", [{}, {"VAE": [1.0], "GAN": []}])
+def test_a_group_without_a_result_is_named(results):
+    with pytest.raises(ValueError, match=r"groups, without a result: (all|\['GAN'\])"):
+        viz.show_seeds(results, "nats")
