@@ -182,7 +182,7 @@ class Exercise:
         """The function that `code` defines, in the names of the solution's module."""
         scope = dict(self.solve.__globals__ if inspect.isfunction(self.solve) else _names(self))
         exec(compile(code, f"<{self.id}>", "exec"), scope)
-        return scope[self.function]  # type: ignore[no-any-return]
+        return scope[self.function]
 
     def wrong(self, says: str) -> Callable[[Function], Function]:
         """Decorator: a wrong answer that no edit makes, and what to tell a student who makes it."""
