@@ -98,6 +98,7 @@ class Exercise:
         mistakes: Mistakes | None = None,
         forbids: Sequence[str] = (),
         probe: Probe | None = None,
+        fair: Sequence[str] = (),
     ) -> None:
         self.id = id
         self.function = solve.__name__
@@ -108,6 +109,7 @@ class Exercise:
         self.see = see
         self.forbids = tuple(forbids)
         self.probe = probe
+        self.fair = tuple(fair)
         self.tests: list[Test] = []
         for make in tests:
             self._add(make(self))
@@ -223,6 +225,7 @@ def record(
     mistakes: Mistakes | None = None,
     forbids: Sequence[str] = (),
     probe: Probe | None = None,
+    fair: Sequence[str] = (),
 ) -> Callable[[Answer], Exercise]:
     """Decorator: make an exercise of its solution.
 
@@ -242,6 +245,8 @@ def record(
     probe: for an answer whose result cannot be compared as it is, such as a class: takes the answer
         and the arguments, and returns what to compare, for example the shapes that an encoder's
         instance gives.
+    fair: changes that the audit makes of a solution and that are right answers here, such as
+        "detached" where no gradient is asked for.
     """
 
     def make(solve: Answer) -> Exercise:
@@ -256,6 +261,7 @@ def record(
             mistakes=mistakes,
             forbids=forbids,
             probe=probe,
+            fair=fair,
         )
 
     return make

@@ -13,9 +13,22 @@ from nbclient import NotebookClient
 
 import coursekit
 from coursekit import check, hint, objectives, solution
-from coursekit.exercises import Exercise, Failed, chapter, chapters, exercise, standard_normal
+from coursekit.exercises import (
+    Failed,
+    chapter,
+    chapters,
+    exercise,
+    gradients,
+    randn,
+    record,
+    standard_normal,
+    untouched,
+    values,
+)
+from coursekit.exercises._decorated import Exercise
 from coursekit.grading.checks import notebook as checks
 from coursekit.grading.checks.verdict import PUBLIC, behavior, guarded, recognize, run_test
+from coursekit.grading.gradebook.mutants import mutants
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
 
@@ -118,25 +131,62 @@ def test_hints_are_a_ladder(capsys):
     assert "there is no exercise" in capsys.readouterr().out
 
 
+@record(
+    "vae.twice",
+    inputs=lambda g: (randn(g, 4, 3),),
+    tests=(values(), gradients(), untouched()),
+    mistakes={"x + x": {"x * x": "You squared x."}},
+    hints=("Think of addition.", "What is x plus x?", "Add x to itself."),
+    explanation="Addition works entry by entry.",
+    see="chapter 1",
+)
+def twice(x):
+    """Twice x. x: (B, L). Returns: (B, L)."""
+    # 1. Add.
+    ### BEGIN SOLUTION
+    return x + x
+    ### END SOLUTION
+
+
+def test_a_record_holds_the_cell_the_code_and_the_mistakes():
+    assert twice.source.startswith("def twice(x):\n")
+    assert twice.source.endswith("### END SOLUTION")
+    assert twice.code == "def twice(x):\n    return x + x"
+    assert twice.contract.startswith("twice(x): Twice x.")
+    assert [m.says for m in twice.misconceptions] == ["You squared x."]
+    for seed in range(5):
+        outcomes = [run_test(twice, t, guarded(twice.solve), b"%d" % seed) for t in twice.tests]
+        assert all(outcome.passed for outcome in outcomes)
+    (mistake,) = twice.misconceptions
+    assert recognize(twice, behavior(twice, guarded(mistake.wrong))) == mistake.name
+    wrong = mutants(twice).items()
+    assert len(wrong) >= 5
+    for name, answer in wrong:
+        assert not all(run_test(twice, t, answer, b"0").passed for t in twice.tests), name
+    with pytest.raises(ValueError, match="occurs 0 times"):
+        twice.edited("x - x", "x")
+
+
 def test_the_solution_is_shown_after_a_pass_or_three_hints(capsys, monkeypatch):
-    found = exercise("vae.kl")
+    found = twice
+    monkeypatch.setattr(checks, "exercise", lambda id: twice if id == "vae.twice" else exercise(id))
     checks._shown.clear()
     checks._solved.clear()
 
     def shown():
-        solution("vae.kl")
+        solution("vae.twice")
         return capsys.readouterr().out
 
     assert "after 3 more" in shown()
     for left in (2, 1):
-        hint("vae.kl")
+        hint("vae.twice")
         assert f"after {left} more" in shown()
-    hint("vae.kl")
+    hint("vae.twice")
     assert found.code in shown()
     assert found.explanation in shown()
     checks._shown.clear()
     assert found.code not in shown()
-    assert check("vae.kl", found.solve)
+    assert check("vae.twice", found.solve)
     assert found.code in shown()
     monkeypatch.setenv("COURSEKIT_LOCK_SOLUTIONS", "1")
     assert found.code not in shown()
@@ -192,7 +242,7 @@ def test_right_answer_is_no_misconception():
 
 
 def test_chapter_by_either_name():
-    assert chapter("03_vae") == chapter("vae")
+    assert repr(chapter("03_vae")) == repr(chapter("vae"))
     with pytest.raises(ValueError, match=r"no chapter 'gan9'; those with exercises: .*vae"):
         chapter("gan9")
 
@@ -206,7 +256,7 @@ def test_exercise_that_is_not_finished_says_what_is_missing():
         unfinished.values("is right")
     with pytest.raises(ValueError, match="needs a hint"):
         unfinished.values("is hidden", hidden=True)
-    with pytest.raises(TypeError, match=r"'demo.x' has no inputs: add it with @exercise.inputs"):
+    with pytest.raises(TypeError, match="'demo.x' has no inputs"):
         unfinished.draw(torch.Generator())
 
 

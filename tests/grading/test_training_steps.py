@@ -33,6 +33,7 @@ def _setting(g):
         "optimizer.zero_grad()": {"pass": "The gradients of the last step are still there."},
         "optimizer.step()": {"pass": "The optimizer never moves the weights."},
     },
+    fair=("changes its inputs in place",),  # there is no test for it here
     hints=("", "", ""),
     explanation="",
     see="",

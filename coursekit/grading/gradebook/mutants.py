@@ -17,11 +17,13 @@ PAIRS = 12
 def mutants(exercise: Exercise) -> dict[str, Answer]:
     """By name: the wrong answers that behave otherwise than the solution.
 
-    A change that makes no difference for this exercise, such as a detached result where nothing
-    can be differentiated, is left out.
+    A change that makes no difference for this exercise is left out, and so is one that the exercise
+    calls fair.
     """
+    if not exercise.code:  # the older form, whose wrong answers stand in the bank
+        return {}
     right = behavior(exercise, guarded(exercise.solve))
-    found = {name: guarded(answer) for name, answer in _all(exercise)}
+    found = {n: guarded(answer) for n, answer in _all(exercise) if n not in exercise.fair}
     return {
         name: answer
         for name, answer in found.items()
