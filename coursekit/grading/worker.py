@@ -333,10 +333,10 @@ class Worker:
 
     def _target(self, target: Any) -> Callable[..., Any]:
         if isinstance(target, str):
-            return vars(self.main)[target]  # type: ignore[no-any-return]
+            return vars(self.main)[target]
         handle, attribute = target
         if attribute is None:
-            return self.handles[handle]  # type: ignore[no-any-return]
+            return self.handles[handle]
         return lambda: getattr(self.handles[handle], attribute)
 
     def _handle(self, value: Any) -> dict[str, Any]:
