@@ -62,14 +62,17 @@ class Exercise(_exercise.Exercise):
         self, name: str, points: float = 1, hidden: bool = False, hint: str = ""
     ) -> Callable[[Run], Run]:
         """Decorator: a test. hint: shown instead of the reason when a hidden test fails."""
-        if hidden and not hint:
-            raise ValueError(f"{self.id}: the hidden test {name!r} needs a hint for the student")
 
         def add(run: Run) -> Run:
-            self._add(Test(name, run, points, hidden, hint))
+            self._add(Test(name, run, points, hidden, self._hint(name, hidden, hint)))
             return run
 
         return add
+
+    def _hint(self, name: str, hidden: bool, hint: str) -> str:
+        if hidden and not hint:
+            raise ValueError(f"{self.id}: the hidden test {name!r} needs a hint for the student")
+        return hint if hidden else ""
 
     def values(
         self,
@@ -80,7 +83,7 @@ class Exercise(_exercise.Exercise):
         inputs: Inputs | None = None,
     ) -> None:
         """Test: on three draws of the inputs the answer returns what the reference returns."""
-        self._add(_exercise.values(points, name, hint if hidden else "", inputs)(self))
+        self._add(_exercise.values(points, name, self._hint(name, hidden, hint), inputs)(self))
 
     def gradients(
         self,
@@ -92,7 +95,8 @@ class Exercise(_exercise.Exercise):
         wrt: Sequence[str] | None = None,
     ) -> None:
         """Test: values agree, and so do gradients with respect to the arguments in `wrt`."""
-        self._add(_exercise.gradients(points, name, hint if hidden else "", inputs, wrt)(self))
+        hint = self._hint(name, hidden, hint)
+        self._add(_exercise.gradients(points, name, hint, inputs, wrt)(self))
 
     def untouched(self, points: float = 1) -> None:
         """Test: values agree, and no argument was modified by the call."""
