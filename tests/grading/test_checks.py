@@ -256,7 +256,7 @@ def test_exercise_that_is_not_finished_says_what_is_missing():
         unfinished.values("is right")
     with pytest.raises(ValueError, match="needs a hint"):
         unfinished.values("is hidden", hidden=True)
-    with pytest.raises(TypeError, match="'demo.x' has no inputs"):
+    with pytest.raises(TypeError, match=r"'demo\.x' has no inputs"):
         unfinished.draw(torch.Generator())
 
 
