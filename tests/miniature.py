@@ -1,6 +1,5 @@
 """Real image sets in miniature: rendered pictures, in exactly the files of the real ones."""
 
-import gzip
 import io
 import zipfile
 from pathlib import Path
@@ -61,8 +60,8 @@ def write_celeba(home: Path, train: int, validation: int, test: int) -> None:
 def write_mnist(home: Path, different: int) -> None:
     """MNIST's four files with all their images, of which only so many are different.
 
-    The format gives the counts, so there are 60,000 and 10,000. Those to train on are unpacked,
-    those to test on gzipped: both occur.
+    The format gives the counts, so there are 60,000 and 10,000. The files are unpacked: of an
+    archive the checksum is compared with the real one's.
     """
     folder = home / "MNIST" / "raw"
     folder.mkdir(parents=True)
@@ -74,10 +73,7 @@ def write_mnist(home: Path, different: int) -> None:
             (f"{prefix}-images-idx3-ubyte", drawn.images[again, 0]),
             (f"{prefix}-labels-idx1-ubyte", drawn.labels[again].byte()),
         ):
-            if split == "train":
-                (folder / name).write_bytes(idx(values))
-            else:
-                (folder / f"{name}.gz").write_bytes(gzip.compress(idx(values), compresslevel=1))
+            (folder / name).write_bytes(idx(values))
 
 
 def idx(values: Tensor) -> bytes:
