@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from coursekit.grading.gradebook import reports
+from coursekit.grading.gradebook import alike
 from coursekit.grading.gradebook.bank import notebook
 from coursekit.grading.gradebook.notebook import (
     MAX_CODE,
@@ -179,7 +179,7 @@ def test_prose():
 def test_reading_takes_no_time_that_grows_without_bound(source):
     """The grader itself reads notebooks, with no limit on time but that of its own care."""
     begin = time.process_time()
-    reports.near_duplicates({name: reports.answer_code(notebook([source]), ["f"]) for name in "ab"})
+    alike.near_duplicates({name: alike.answer_code(notebook([source]), ["f"]) for name in "ab"})
     assert time.process_time() - begin < 20
 
 

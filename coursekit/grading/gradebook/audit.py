@@ -13,10 +13,9 @@ from coursekit.exercises import Answer, Exercise, chapter, copies
 from coursekit.exercises._helpers import floating
 from coursekit.grading.checks.verdict import PUBLIC, Outcome, behavior, guarded, recognize, run_test
 from coursekit.grading.gradebook.bank import Variant, as_notebook, load_bank, notebook
-from coursekit.grading.gradebook.grade import Assignment, Grader, Row, refusals
+from coursekit.grading.gradebook.grade import Assignment, Grader, Row
 from coursekit.grading.gradebook.mutants import mutants
 from coursekit.grading.sandbox.errors import NotAttempted
-from coursekit.grading.sandbox.levels import Walls
 
 RIGHT = 5
 """How many right variants an exercise needs at least."""
@@ -57,7 +56,7 @@ def audit(name: str, bank: Path, seeds: int) -> Iterator[Report]:
     module = exercises[0].id.split(".")[0] if exercises else name
     path = bank / f"{module}.py"
     variants = load_bank(path) if path.is_file() else []
-    grader = Grader(Assignment(name, b"audit", walls=Walls(refuse=refusals(exercises))))
+    grader = Grader(Assignment(name, b"audit"))
     try:
         for exercise in exercises:
             yield _audit(

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import multiprocessing.util
-import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+from coursekit.files import write_text
 from coursekit.grading.gradebook.grade import (
     Assignment,
     Grader,
@@ -111,10 +111,7 @@ def read_rows(path: Path) -> dict[str, Row]:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(_line(row) for row in rows)
-    os.replace(temporary, path)
+    write_text(path, "".join(map(_line, rows)))
 
 
 def _line(row: Row) -> str:

@@ -29,8 +29,8 @@ def _add_grade(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "grade",
         help="grade notebooks that were handed in",
         description="Grade notebooks, or folders of them, in a sandbox. Writes results.jsonl, "
-        "grades.csv, index.html and a feedback page a submission into --out. Run it again to go on "
-        "after an interruption, to grade what is new, or to merge points given by hand. "
+        "grades.csv, index.html and one feedback page per submission into --out. Run it again to "
+        "go on after an interruption, to grade what is new, or to merge points given by hand. "
         "Exit code 0: every submission is graded or unreadable; 1: the grader had trouble of its "
         "own with some; 2: bad usage; 130: interrupted.",
     )
@@ -57,11 +57,9 @@ def _add_grade(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _grade(args: argparse.Namespace) -> int:
     import torch
-    from tqdm.auto import tqdm
 
-    from coursekit.grading.gradebook.batch import collect, grade_all
-    from coursekit.grading.gradebook.grade import BadTests, load, self_test
-    from coursekit.grading.sandbox.errors import NoSandbox
+    from coursekit.grading.gradebook.batch import collect
+    from coursekit.grading.gradebook.grade import load, self_test
 
     if args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}, but at least one process is needed")
@@ -71,13 +69,34 @@ def _grade(args: argparse.Namespace) -> int:
     if not chosen:
         raise ValueError(f"--only: no submission is called {' or '.join(args.only)}")
     args.out.mkdir(parents=True, exist_ok=True)
+    assignment = _assignment(args)
+    exercises, questions = load(assignment)
+    self_test(exercises, assignment.secret)
     try:
-        assignment = _assignment(args)
-        self_test(assignment)
-    except BadTests as error:
-        raise ValueError(str(error)) from error
+        rows, interrupted = _rows(args, assignment, chosen)
+        _write(args, assignment, rows, submissions, exercises, questions)
+    except OSError as error:
+        raise ValueError(
+            f"cannot write into {args.out}: {error.strerror or error}. The rows so far are safe in "
+            "results.jsonl: make room, and run the same command again to go on"
+        ) from error
+    states = Counter(row["status"] for row in rows)
+    print(", ".join(f"{n} {state}" for state, n in states.items()), f"in {args.out}")
+    if interrupted:
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
+    return ERRORS if states["error"] else 0
+
+
+def _rows(
+    args: argparse.Namespace, assignment: "Assignment", chosen: "list[Submission]"
+) -> "tuple[list[Row], bool]":
+    """All rows, and whether Ctrl-C came before the last one."""
+    from tqdm.auto import tqdm
+
+    from coursekit.grading.gradebook.batch import RESULTS, grade_all, read_rows
+
     warned: set[str] = set()
-    bar = tqdm(total=len(chosen), unit="", desc=f"grading {args.chapter}", disable=None)
 
     def done(row: "Row") -> None:
         for warning in set(row["warnings"]) - warned:
@@ -87,45 +106,12 @@ def _grade(args: argparse.Namespace) -> int:
             bar.write(f"{row['submission']}: {row['message']}", file=sys.stderr)
         bar.update()
 
-    interrupted = False
-    exercises, questions = load(assignment)
-    try:
-        rows = grade_all(
-            assignment,
-            chosen,
-            args.out,
-            jobs=args.jobs,
-            dask=args.dask,
-            force=args.force,
-            done=done,
-        )
-    except NoSandbox as error:
-        raise ValueError(str(error)) from error
-    except KeyboardInterrupt:
-        from coursekit.grading.gradebook.batch import RESULTS, read_rows
-
-        rows, interrupted = read_rows(args.out / RESULTS), True
-    except OSError as error:
-        raise _cannot_write(args.out, error) from error
-    finally:
-        bar.close()
-    try:
-        _write(args, assignment, list(rows.values()), submissions, exercises, questions)
-    except OSError as error:
-        raise _cannot_write(args.out, error) from error
-    states = Counter(row["status"] for row in rows.values())
-    print(", ".join(f"{n} {state}" for state, n in states.items()), f"in {args.out}")
-    if interrupted:
-        print("interrupted: run the same command again to go on", file=sys.stderr)
-        return INTERRUPTED
-    return ERRORS if states["error"] else 0
-
-
-def _cannot_write(out: Path, error: OSError) -> ValueError:
-    return ValueError(
-        f"cannot write into {out}: {error.strerror or error}. The rows so far are safe in "
-        "results.jsonl: make room, and run the same command again to go on"
-    )
+    how = {"jobs": args.jobs, "dask": args.dask, "force": args.force}
+    with tqdm(total=len(chosen), unit="", desc=f"grading {args.chapter}", disable=None) as bar:
+        try:
+            return list(grade_all(assignment, chosen, args.out, **how, done=done).values()), False
+        except KeyboardInterrupt:
+            return list(read_rows(args.out / RESULTS).values()), True
 
 
 def _matches(submission: "Submission", patterns: Sequence[str]) -> bool:
@@ -133,7 +119,7 @@ def _matches(submission: "Submission", patterns: Sequence[str]) -> bool:
 
 
 def _assignment(args: argparse.Namespace) -> "Assignment":
-    from coursekit.grading.gradebook.grade import Assignment, load, refusals
+    from coursekit.grading.gradebook.grade import Assignment
     from coursekit.grading.sandbox.levels import LEVELS, Walls
 
     hidden: tuple[tuple[str, str], ...] = ()
@@ -142,16 +128,13 @@ def _assignment(args: argparse.Namespace) -> "Assignment":
         if not files:
             raise ValueError(f"--hidden: there are no .py files in {args.hidden}")
         hidden = tuple((file.name, file.read_text(encoding="utf-8")) for file in files)
-    secret = _secret(args.secret, args.out)
-    exercises, _ = load(Assignment(args.chapter, secret, hidden))
     worst = args.require_sandbox or LEVELS[-1]
     private = [args.out, args.hidden, args.secret, *args.paths]
     walls = Walls(
         levels=LEVELS[: LEVELS.index(worst) + 1],
         hidden=tuple(str(path.resolve()) for path in private if path is not None),
-        refuse=refusals(exercises),
     )
-    return Assignment(args.chapter, secret, hidden, walls)
+    return Assignment(args.chapter, _secret(args.secret, args.out), hidden, walls)
 
 
 def _secret(given: Path | None, out: Path) -> bytes:
@@ -178,7 +161,7 @@ def _write(
     questions: "list[FreeText]",
 ) -> None:
     """All reports, from the rows."""
-    from coursekit.grading.gradebook import gradescope, prose, reports
+    from coursekit.grading.gradebook import alike, gradescope, prose, reports
     from coursekit.grading.gradebook.batch import read_file
 
     merged: dict[str, dict[str, prose.Mark]] = {row["submission"]: {} for row in rows}
@@ -202,12 +185,12 @@ def _write(
         gradescope.write_autograder(args.out / "gradescope" / "autograder.zip", assignment)
     names = [exercise.function for exercise in exercises]
     code = {
-        s.name: reports.answer_code(read_file(s), names)
+        s.name: alike.answer_code(read_file(s), names)
         for s in submissions
         if s.path is not None and s.name in merged
     }
-    alike = reports.near_duplicates(code)
-    reports.write(args.out / "index.html", reports.index(rows, exercises, alike))
+    pairs = alike.near_duplicates(code)
+    reports.write(args.out / "index.html", reports.index(rows, exercises, pairs))
     table = reports.gradebook(rows, exercises, questions, merged)
     reports.write(args.out / "grades.csv", table)
 

@@ -7,7 +7,7 @@ import platform
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ LOST = 2
 MAX_PROSE = 20_000
 
 
-class BadTests(Exception):
-    """The tests themselves are wrong: they refuse the reference, or cannot be loaded."""
+class BadTests(ValueError):
+    """The tests themselves are wrong: they refuse the solution, or cannot be loaded."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,20 @@ def load(assignment: Assignment) -> tuple[list[Exercise], list[FreeText]]:
     return found, questions
 
 
-def refusals(found: Sequence[Exercise]) -> tuple[str, ...]:
-    return tuple(sorted({name for exercise in found for name in exercise.forbids}))
-
-
-def self_test(assignment: Assignment) -> None:
-    """Every test must pass its own reference under this secret. `BadTests` if one does not."""
-    for exercise in load(assignment)[0]:
+def self_test(found: Sequence[Exercise], secret: bytes) -> None:
+    """Every test must pass its own solution under this secret. `BadTests` if one does not."""
+    for exercise in found:
         for test in exercise.tests:
-            outcome = run_test(exercise, test, guarded(exercise.solve), assignment.secret)
+            outcome = run_test(exercise, test, guarded(exercise.solve), secret)
             if not outcome.passed:
                 raise BadTests(
-                    f"{exercise.id}: the test {test.name!r} refuses the reference: "
-                    f"{outcome.message}"
+                    f"{exercise.id}: the test {test.name!r} refuses the solution: {outcome.message}"
                 )
+
+
+def sentences(exercise: Exercise, entry: Row) -> list[str]:
+    """What a student is told about the mistake that the exercise's entry in a row names."""
+    return [m.says for m in exercise.misconceptions if m.name == entry["misconception"]]
 
 
 def digest_of_tests(assignment: Assignment) -> str:
@@ -116,7 +116,8 @@ class Grader:
     @property
     def server(self) -> Server:
         if self._server is None:
-            self._server = start(self.assignment.walls)
+            own = {name for exercise in self.exercises for name in exercise.forbids}
+            self._server = start(replace(self.assignment.walls, refuse=tuple(sorted(own))))
         return self._server
 
     def close(self) -> None:

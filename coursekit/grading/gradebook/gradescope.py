@@ -8,9 +8,10 @@ from typing import Any
 
 import coursekit
 from coursekit.exercises import Exercise
-from coursekit.grading.gradebook.grade import Assignment, Row
-from coursekit.grading.gradebook.notebook import MAX_BYTES
-from coursekit.grading.gradebook.reports import sentences
+from coursekit.files import replacing, write_text
+from coursekit.grading.gradebook.batch import collect, read_file
+from coursekit.grading.gradebook.grade import Assignment, Grader, Row, sentences
+from coursekit.grading.sandbox.levels import Walls
 
 
 def results(row: Row, exercises: Sequence[Exercise]) -> str:
@@ -66,13 +67,12 @@ PYTHONPATH=. "$PYTHON" -m coursekit.grading.gradebook.gradescope "$HOME_OF_GRADE
 def write_autograder(path: Path, assignment: Assignment) -> None:
     """The zip to upload: coursekit, the hidden tests, the secret, and the two scripts."""
     package = Path(coursekit.__file__).parent
-    temporary = path.with_name(path.name + ".part")
     settings = {
         "chapter": assignment.chapter,
         "secret": assignment.secret.hex(),
         "hidden": assignment.hidden,
     }
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for source in sorted(package.rglob("*.py")):
             archive.write(source, Path("coursekit") / source.relative_to(package))
         archive.writestr("assignment.json", json.dumps(settings))
@@ -80,30 +80,22 @@ def write_autograder(path: Path, assignment: Assignment) -> None:
             script = zipfile.ZipInfo(name)
             script.external_attr = 0o100755 << 16
             archive.writestr(script, text)
-    temporary.replace(path)
 
 
 def run_there(home: Path) -> None:
     """Grade HOME/submission and write HOME/results/results.json. What Gradescope runs."""
-    from coursekit.grading.gradebook.batch import collect
-    from coursekit.grading.gradebook.grade import Grader, load, refusals
-    from coursekit.grading.sandbox.levels import Walls
-
     settings = json.loads((home / "source" / "assignment.json").read_text())
     hidden = tuple((name, text) for name, text in settings["hidden"])
-    assignment = Assignment(settings["chapter"], bytes.fromhex(settings["secret"]), hidden)
-    exercises, _ = load(assignment)
-    secrets = (str(home / "source"), str(home / "results"))
-    walls = Walls(refuse=refusals(exercises), hidden=secrets)
-    grader = Grader(Assignment(assignment.chapter, assignment.secret, hidden, walls))
+    walls = Walls(hidden=(str(home / "source"), str(home / "results")))
+    secret = bytes.fromhex(settings["secret"])
+    grader = Grader(Assignment(settings["chapter"], secret, hidden, walls))
     try:
         found = [s for s in collect([home / "submission"]) if s.path is not None]
     except ValueError:
         found = []
     try:
-        if len(found) == 1 and found[0].path is not None:
-            with found[0].path.open("rb") as file:
-                row = grader.grade(found[0].name, file.read(MAX_BYTES + 1))
+        if len(found) == 1:
+            row = grader.grade(found[0].name, read_file(found[0]))
         else:
             names = ", ".join(s.name for s in found) or "none"
             row = grader.empty("", b"") | {
@@ -112,8 +104,7 @@ def run_there(home: Path) -> None:
             }
     finally:
         grader.close()
-    (home / "results").mkdir(exist_ok=True)
-    (home / "results" / "results.json").write_text(results(row, exercises))
+    write_text(home / "results" / "results.json", results(row, grader.exercises))
 
 
 if __name__ == "__main__":

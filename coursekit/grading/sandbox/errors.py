@@ -17,5 +17,5 @@ class ServerLost(NoVerdict):
     """The grader's own process in the sandbox is gone."""
 
 
-class NoSandbox(Exception):
-    """No level of isolation works here, or none that is good enough."""
+class NoSandbox(ValueError):
+    """No level of isolation works here, or none of those that were asked for."""
