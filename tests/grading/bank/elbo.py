@@ -128,7 +128,7 @@ def log_mean_exp(x, mu, sigma, eps):
     return (log_joint(x, z) - Normal(mu, sigma).log_prob(z)).exp().mean(0).log()
 
 
-@wrong("elbo.monte_carlo", says="did not scale and shift")
+@wrong("elbo.monte_carlo", says="not the noise itself")
 def eps_is_z(x, mu, sigma, eps):
     return (log_joint(x, eps) - Normal(mu, sigma).log_prob(eps)).mean(0)
 
@@ -198,7 +198,7 @@ def sigma_not_squared(mu_q, sigma_q, mu_p, sigma_p):
     return 0.5 * (ratio + shift - 1 - ratio.log()).sum(1)
 
 
-@wrong("elbo.gaussian_kl", says="do not enter")
+@wrong("elbo.gaussian_kl", says="are not used")
 def to_the_standard_normal(mu_q, sigma_q, mu_p, sigma_p):
     return 0.5 * (mu_q**2 + sigma_q**2 - 1 - torch.log(sigma_q**2)).sum(1)
 
@@ -237,7 +237,7 @@ def only_the_shift(mu_q, sigma_q, mu_p, sigma_p):
     return (torch.log(sigma_p / sigma_q) + shift - 0.5).sum(1)
 
 
-@wrong("elbo.gaussian_kl", says="divide by 2 * sigma_p**2")
+@wrong("elbo.gaussian_kl", says="The 2 is missing")
 def no_two(mu_q, sigma_q, mu_p, sigma_p):
     square = (sigma_q**2 + (mu_q - mu_p) ** 2) / sigma_p**2
     return (torch.log(sigma_p / sigma_q) + square - 0.5).sum(1)
@@ -313,7 +313,7 @@ def double_inside(x, mu, logvar, eps, W, b, noise):
     return Normal(z @ W.mT + b, noise).log_prob(x).sum(-1) - standard_kl(mu, logvar)
 
 
-@wrong("elbo.one_sample", says="averaged over the D numbers")
+@wrong("elbo.one_sample", says="do not average")
 def mean_of_pixels(x, mu, logvar, eps, W, b, noise):
     z = mu + torch.exp(logvar / 2) * eps
     return Normal(z @ W.T + b, noise).log_prob(x).mean(dim=1) - standard_kl(mu, logvar)
@@ -331,7 +331,7 @@ def loss_returned(x, mu, logvar, eps, W, b, noise):
     return standard_kl(mu, logvar) - Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1)
 
 
-@wrong("elbo.one_sample", says="one number for each image")
+@wrong("elbo.one_sample", says="one number per image")
 def batch_mean(x, mu, logvar, eps, W, b, noise):
     z = mu + torch.exp(logvar / 2) * eps
     return (Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1) - standard_kl(mu, logvar)).mean()
@@ -477,7 +477,7 @@ def by_log_sigma(f, z, mu, sigma):
     return f * (z - mu) / sigma**2, f * ((z - mu) ** 2 - sigma**2) / sigma**2
 
 
-@wrong("elbo.score_gradient", says="the variance. It is the standard deviation")
+@wrong("elbo.score_gradient", says="not a variance")
 def variance_given(f, z, mu, sigma):
     d = z - mu
     s = torch.sqrt(sigma)
@@ -577,7 +577,7 @@ def wrong_dimension(log_w):
     return torch.logsumexp(log_w, dim=1) - math.log(log_w.shape[1])
 
 
-@wrong("elbo.iwae", says="one number for each image")
+@wrong("elbo.iwae", says="one number per image")
 def mean_of_images(log_w):
     return (torch.logsumexp(log_w, dim=0) - math.log(len(log_w))).mean()
 
@@ -587,7 +587,7 @@ def top_forgotten(log_w):
     return (log_w - log_w.amax(0)).exp().mean(0).log()
 
 
-@wrong("elbo.iwae", says="the largest log-weight. It is the first step")
+@wrong("elbo.iwae", says="the others count as well")
 def biggest_only(log_w):
     return log_w.amax(dim=0)
 
