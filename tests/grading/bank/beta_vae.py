@@ -69,20 +69,20 @@ def plain_elbo(x, logits, mu, logvar, beta):
     return reconstruction + kl.mean(0).sum(), reconstruction, kl.mean(0)
 
 
-@wrong("beta_vae.loss", says="weight the reconstruction by beta")
+@wrong("beta_vae.loss", says="beta must weight the KL")
 def beta_elsewhere(x, logits, mu, logvar, beta):
     reconstruction, kl = _parts(x, logits, mu, logvar)
     return beta * reconstruction + kl.mean(0).sum(), reconstruction, kl.mean(0)
 
 
-@wrong("beta_vae.loss", says="carries beta already")
+@wrong("beta_vae.loss", says="already contains beta")
 def beta_in_the_part(x, logits, mu, logvar, beta):
     reconstruction, kl = _parts(x, logits, mu, logvar)
     kl = beta * kl.mean(0)
     return reconstruction + kl.sum(), reconstruction, kl
 
 
-@wrong("beta_vae.loss", says="averaged the KL over the latent dimensions")
+@wrong("beta_vae.loss", says="do not average it")
 def mean_of_everything(x, logits, mu, logvar, beta):
     reconstruction, kl = _parts(x, logits, mu, logvar)
     return reconstruction + beta * kl.mean(), reconstruction, kl.mean(0)
@@ -95,7 +95,7 @@ def default_reduction(x, logits, mu, logvar, beta):
     return reconstruction + beta * kl.mean(0).sum(), reconstruction, kl.mean(0)
 
 
-@wrong("beta_vae.loss", says="summed over the batch; it must be averaged, as")
+@wrong("beta_vae.loss", says="like the reconstruction")
 def kl_of_the_batch(x, logits, mu, logvar, beta):
     reconstruction, kl = _parts(x, logits, mu, logvar)
     return reconstruction + beta * kl.sum(), reconstruction, kl.sum(0)
@@ -115,14 +115,14 @@ def scalar_kl(x, logits, mu, logvar, beta):
     return reconstruction + beta * kl, reconstruction, kl
 
 
-@wrong("beta_vae.loss", says="one KL for each image")
+@wrong("beta_vae.loss", says="one KL per image")
 def kl_by_image(x, logits, mu, logvar, beta):
     reconstruction, kl = _parts(x, logits, mu, logvar)
     kl = kl.sum(1)
     return reconstruction + beta * kl.mean(), reconstruction, kl
 
 
-@wrong("beta_vae.loss", says="logvar for log sigma")
+@wrong("beta_vae.loss", says="logvar is log sigma^2")
 def logvar_is_log_sigma(x, logits, mu, logvar, beta):
     reconstruction, kl = _parts(x, logits, mu, 2 * logvar)
     return reconstruction + beta * kl.mean(0).sum(), reconstruction, kl.mean(0)
@@ -192,7 +192,7 @@ def the_total(kl, floor):
     return kl.sum(dim=1).mean().clamp(min=floor)
 
 
-@wrong("beta_vae.free_bits", says="cut from above")
+@wrong("beta_vae.free_bits", says="take the smaller")
 def smaller(kl, floor):
     return torch.minimum(kl.mean(0), torch.tensor(floor)).sum()
 
@@ -222,7 +222,7 @@ def other_axis(kl, floor):
     return kl.mean(1).clamp(min=floor).sum()
 
 
-@wrong("beta_vae.free_bits", says="one number for each dimension")
+@wrong("beta_vae.free_bits", says="one number per dimension")
 def by_dimension(kl, floor):
     return kl.mean(0).clamp(min=floor)
 
@@ -301,7 +301,7 @@ def linear(steps, cycles, ramp):
     return torch.clamp(torch.arange(steps) / (ramp * steps), max=1)
 
 
-@wrong("beta_vae.cyclical", says="goes on above 1")
+@wrong("beta_vae.cyclical", says="rises above 1")
 def no_plateau(steps, cycles, ramp):
     share = (torch.arange(steps) % (steps // cycles)) / (steps // cycles)
     return share / ramp
@@ -337,13 +337,13 @@ def reaches_one_at_the_last_step(steps, cycles, ramp):
     return (position / ramp).clamp(max=1).repeat(cycles)
 
 
-@wrong("beta_vae.cyclical", says="upside down")
+@wrong("beta_vae.cyclical", says="falls from 1 to 0")
 def falling(steps, cycles, ramp):
     length = steps // cycles
     return 1 - ((torch.arange(steps) % length) / (ramp * length)).clamp(max=1)
 
 
-@wrong("beta_vae.cyclical", says="one cycle; wanted")
+@wrong("beta_vae.cyclical", says="You return one cycle")
 def one_period(steps, cycles, ramp):
     length = steps // cycles
     return (torch.arange(length) / (ramp * length)).clamp(max=1)
@@ -440,19 +440,19 @@ def counts_the_others(mu, threshold):
     return (activity <= threshold).sum(), activity
 
 
-@wrong("beta_vae.active_units", says="wanted is their number")
+@wrong("beta_vae.active_units", says="return their number")
 def as_a_share(mu, threshold):
     activity = mu.var(0)
     return (activity > threshold).float().mean(), activity
 
 
-@wrong("beta_vae.active_units", says="wanted is how many")
+@wrong("beta_vae.active_units", says="return how many")
 def which(mu, threshold):
     activity = mu.var(0)
     return activity > threshold, activity
 
 
-@wrong("beta_vae.active_units", says="order is turned round")
+@wrong("beta_vae.active_units", says="The order is flipped")
 def activity_first(mu, threshold):
     activity = mu.var(0)
     return activity, (activity > threshold).sum()
@@ -520,18 +520,18 @@ def best_only(information, entropy):
     return (information.max(0).values / entropy).mean()
 
 
-@wrong("beta_vae.mig", says="do not divide by the entropy")
+@wrong("beta_vae.mig", says="Divide by the entropy")
 def not_normalized(information, entropy):
     best, second = information.topk(2, dim=0).values
     return (best - second).mean()
 
 
-@wrong("beta_vae.mig", says="subtract the worst")
+@wrong("beta_vae.mig", says="not the worst")
 def range_of_column(information, entropy):
     return ((information.max(0).values - information.min(0).values) / entropy).mean()
 
 
-@wrong("beta_vae.mig", says="subtract the average")
+@wrong("beta_vae.mig", says="second best dimension alone")
 def against_the_mean(information, entropy):
     return ((information.max(0).values - information.mean(0)) / entropy).mean()
 
@@ -547,7 +547,7 @@ def no_mean(information, entropy):
     return ((best - second) / entropy).sum()
 
 
-@wrong("beta_vae.mig", says="one gap for each factor")
+@wrong("beta_vae.mig", says="one gap per factor")
 def not_averaged(information, entropy):
     best, second = information.topk(2, dim=0).values
     return (best - second) / entropy
@@ -559,7 +559,7 @@ def ratio_of_sums(information, entropy):
     return (best - second).sum() / entropy.sum()
 
 
-@wrong("beta_vae.mig", says="sign is turned round")
+@wrong("beta_vae.mig", says="sign is flipped")
 def ascending(information, entropy):
     order = information.sort(dim=0).values
     return ((order[-2] - order[-1]) / entropy).mean()
