@@ -4,774 +4,385 @@ import math
 
 import torch
 from torch import Generator, Tensor
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Normal
 
-from coursekit.exercises._decorated import Exercise
-from coursekit.exercises._exercise import FreeText
+from coursekit.exercises._exercise import FreeText, gradients, record, untouched, values
+from coursekit.exercises._helpers import rand, randn
 
-# --- elbo.monte_carlo ---------------------------------------------------------------------------
 
-NOISE = 0.5
+def _readings(g: Generator, draws: int, readings: int) -> tuple[Tensor, ...]:
+    x, mu = 1 + 1.5 * rand(g, readings), 0.5 * randn(g, readings)
+    return x, mu, 0.2 + rand(g, readings), randn(g, draws, readings)
 
-monte_carlo = Exercise(
+
+@record(
     "elbo.monte_carlo",
-    "monte_carlo_elbo",
-    contract=(
-        "monte_carlo_elbo(x, mu, sigma, eps): x, mu and sigma (B,), eps (K, B) drawn from N(0, 1). "
-        "Returns (B,): the mean over K of log p(x|z) + log p(z) - log q(z) in nats, where "
-        "z = mu + sigma * eps, z ~ N(0, 1) and x|z ~ N(exp(z), 0.5^2). Differentiable."
+    inputs=lambda g: _readings(g, 6, 4),
+    tests=(
+        values(2, "returns the average over the draws, one number per reading"),
+        gradients(wrt=("mu", "sigma")),
+        values(
+            name="holds for one reading and one draw",
+            hidden="Try x, mu, sigma of shape (1,) and eps of shape (1, 1).",
+            inputs=lambda g: _readings(g, 1, 1),
+        ),
+        untouched(),
     ),
+    mistakes={
+        "mu + sigma * eps": {"eps": "A draw from q is mu + sigma * eps, not the noise itself."},
+        "z = mu": {"sigma = sigma.sqrt(); z = mu": "sigma is a standard deviation: take no root."},
+        "z.exp()": {"z": "The decoder is missing: the mean of x is exp(z), not z."},
+        "0.5)": {"0.5**0.5)": "0.5 is the standard deviation of the reading, not the variance."},
+        " + log_pz": {"": "log p(z) is missing: the joint density is p(x|z) times p(z)."},
+        " - log_q": {
+            "": "log q(z) is missing: you return the average of log p(x, z) alone.",
+            " + log_q": "You add log q(z); the ELBO is log p(x, z) minus log q(z).",
+        },
+        "return (": {"return -(": "The sign is flipped: this is the negative ELBO, the loss."},
+        ".mean(dim=0)": {
+            "": "The draws are not averaged: you return (K, B).",
+            ".mean()": "Average over the draws (dim=0) only, and keep the readings apart.",
+            ".mean(dim=1)": "You averaged over the readings (dim=1); the draws are dim=0.",
+            ".sum(dim=0)": "You summed over the draws. Their mean estimates an expectation.",
+            ".exp().mean(dim=0).log()": "This is the log of the mean weight, the "
+            "importance-weighted bound. The ELBO is the mean of the logs.",
+            ".mean(dim=0).detach()": "The numbers are right, but the result is detached: no "
+            "gradient reaches the guide. Do not use .detach(), .item(), .sample() or no_grad.",
+        },
+    },
     hints=(
         "Three log-densities of the same draws: of x given z, of z under the prior, of z under "
         "the guide. Which signs do they have?",
         "z = mu + sigma * eps has shape (K, B), and so has each log-density: x, mu and sigma "
-        "broadcast. Normal(mu, sigma).log_prob(z) is log q(z).",
-        "return (log_joint(x, z) - Normal(mu, sigma).log_prob(z)).mean(dim=0)",
+        "broadcast. The log_prob of a Normal gives a log-density.",
+        "Per draw, add log p(x|z) and log p(z) and subtract log q(z); then average over the draws.",
     ),
+    explanation="The ELBO is an expectation under q, so the mean over draws from q estimates it.",
     see="chapter 2, 'Exercise 1: the bound from random draws'",
 )
+def monte_carlo_elbo(x, mu, sigma, eps):
+    """The ELBO of each reading under the one-pixel model, from K draws, in nats.
 
-
-@monte_carlo.inputs
-def _readings(g: Generator) -> tuple[Tensor, ...]:
-    x = 1 + 1.5 * torch.rand(4, generator=g)
-    mu = 0.5 * torch.randn(4, generator=g)
-    sigma = 0.2 + torch.rand(4, generator=g)
-    return x, mu, sigma, torch.randn(6, 4, generator=g)
-
-
-def _one_reading(g: Generator) -> tuple[Tensor, ...]:
-    x, mu, sigma, eps = _readings(g)
-    return x[:1], mu[:1], sigma[:1], eps[:1, :1]
-
-
-@monte_carlo.reference
-def _monte_carlo(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
+    x: (B,) readings. mu, sigma: (B,), the guide N(mu, sigma^2) of each reading.
+    eps: (K, B), draws from N(0, 1).
+    The model: z ~ N(0, 1), x|z ~ N(exp(z), 0.5^2).
+    Returns: (B,), averaged over the K draws; differentiable.
+    """
+    # 1. The codes z, (K, B), from mu, sigma and eps.
+    # 2. log p(x|z) and log p(z) of each draw (log_joint above is their sum).
+    # 3. log q(z) of each draw, under N(mu, sigma^2).
+    # 4. The average of log p(x|z) + log p(z) - log q(z) over the draws.
+    ### BEGIN SOLUTION
     z = mu + sigma * eps
-    explains, p, q = _three(x, z, mu, sigma)
-    return (explains + p - q).mean(0)
-
-
-def _log_normal(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
-    log_density: Tensor = Normal(mean, sigma).log_prob(x)
-    return log_density
-
-
-def _three(x: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log p(x|z), log p(z), log q(z)."""
-    return (
-        Normal(z.exp(), NOISE).log_prob(x),
-        Normal(0.0, 1.0).log_prob(z),
-        Normal(mu, sigma).log_prob(z),
-    )
-
-
-monte_carlo.values("returns the average over the draws, one number a reading", points=2)
-monte_carlo.gradients("lets the gradient through to mu and sigma", wrt=("mu", "sigma"))
-monte_carlo.values(
-    "holds for one reading and one draw",
-    hidden=True,
-    hint="Try x, mu, sigma of shape (1,) and eps of shape (1, 1).",
-    inputs=_one_reading,
-)
-monte_carlo.untouched()
-
-
-@monte_carlo.wrong(
-    "You averaged over everything: average over the draws (dim=0) and keep the readings apart."
-)
-def averaged_over_readings(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    return _monte_carlo(x, mu, sigma, eps).mean()
-
-
-@monte_carlo.wrong("You averaged over the readings (dim=1); the draws are dim=0.")
-def averaged_over_dim_1(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    explains, p, q = _three(x, mu + sigma * eps, mu, sigma)
-    return (explains + p - q).mean(1)
-
-
-@monte_carlo.wrong("You summed over the draws. An expectation is estimated by their average.")
-def summed_over_draws(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    return _monte_carlo(x, mu, sigma, eps) * len(eps)
-
-
-@monte_carlo.wrong("The draws are not averaged: you return (K, B).")
-def draws_not_averaged(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    explains, p, q = _three(x, mu + sigma * eps, mu, sigma)
-    return explains + p - q
-
-
-@monte_carlo.wrong("log q(z) is missing: you return the average of log p(x, z) alone.")
-def without_q(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    explains, p, _ = _three(x, mu + sigma * eps, mu, sigma)
-    return (explains + p).mean(0)
-
-
-@monte_carlo.wrong("log p(z) is missing: the joint density is p(x|z) times p(z).")
-def without_prior(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    explains, _, q = _three(x, mu + sigma * eps, mu, sigma)
-    return (explains - q).mean(0)
-
-
-@monte_carlo.wrong("You add log q(z); the ELBO is log p(x, z) minus log q(z).")
-def plus_q(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    explains, p, q = _three(x, mu + sigma * eps, mu, sigma)
-    return (explains + p + q).mean(0)
-
-
-@monte_carlo.wrong("The sign is turned round: this is the negative ELBO. Here we want the bound.")
-def negative(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    return -_monte_carlo(x, mu, sigma, eps)
-
-
-@monte_carlo.wrong("You did not scale and shift the noise: a draw from q is z = mu + sigma * eps.")
-def noise_as_code(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    explains, p, q = _three(x, eps, mu, sigma)
-    return (explains + p - q).mean(0)
-
-
-@monte_carlo.wrong("sigma is a standard deviation here: z = mu + sigma * eps, without a root.")
-def sigma_as_variance(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    return _monte_carlo(x, mu, sigma.sqrt(), eps)
-
-
-@monte_carlo.wrong("The decoder is missing: the mean of x is exp(z), not z.")
-def without_decoder(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    z = mu + sigma * eps
-    _, p, q = _three(x, z, mu, sigma)
-    return (_log_normal(x, z, NOISE) + p - q).mean(0)
-
-
-@monte_carlo.wrong(
-    "You took 0.5 for the variance of the reading. It is the standard deviation; torch's Normal "
-    "takes the standard deviation."
-)
-def noise_as_variance(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    z = mu + sigma * eps
-    _, p, q = _three(x, z, mu, sigma)
-    return (_log_normal(x, z.exp(), NOISE**0.5) + p - q).mean(0)
-
-
-@monte_carlo.wrong(
-    "This is the log of the mean weight, the importance-weighted bound. The ELBO is the mean of "
-    "the logs."
-)
-def log_of_mean(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    explains, p, q = _three(x, mu + sigma * eps, mu, sigma)
-    return (explains + p - q).logsumexp(0) - math.log(len(eps))
-
-
-@monte_carlo.wrong(
-    "The numbers are right, but the result is detached: no gradient would reach the guide. "
-    "Do not use .detach(), .item(), .data, .sample() or no_grad here."
-)
-def monte_carlo_detached(x: Tensor, mu: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
-    return _monte_carlo(x, mu, sigma, eps).detach()
-
-
-# --- elbo.gaussian_kl ---------------------------------------------------------------------------
-
-gaussian_kl = Exercise(
-    "elbo.gaussian_kl",
-    "gaussian_kl",
-    contract=(
-        "gaussian_kl(mu_q, sigma_q, mu_p, sigma_p): all (B, L), sigma a standard deviation. "
-        "Returns (B,): KL(N(mu_q, sigma_q^2) || N(mu_p, sigma_p^2)) in nats, summed over L. "
-        "Differentiable."
-    ),
-    hints=(
-        "Three terms: one compares the two widths, one is a ratio of squares, one is a constant. "
-        "The derivation above ends with them.",
-        "log(sigma_p / sigma_q), then (sigma_q^2 + (mu_q - mu_p)^2) / (2 sigma_p^2), then -1/2. "
-        "Which sigma stands below the fraction bar, and in what power?",
-        "terms = torch.log(sigma_p / sigma_q) + (sigma_q**2 + (mu_q - mu_p)**2) / (2 * sigma_p**2) "
-        "- 0.5, a (B, L) tensor; sum it over dim=1.",
-    ),
-    see="chapter 2, 'Exercise 2: the KL divergence in closed form'",
-    forbids=("coursekit.objectives.kl_by_dimension",),
-)
-
-
-@gaussian_kl.inputs
-def _two_gaussians(g: Generator) -> tuple[Tensor, ...]:
-    mu_q, mu_p = torch.randn(5, 3, generator=g), torch.randn(5, 3, generator=g)
-    sigma_q, sigma_p = (0.3 + 1.5 * torch.rand(5, 3, generator=g) for _ in range(2))
-    return mu_q, sigma_q, mu_p, sigma_p
+    log_px = Normal(z.exp(), 0.5).log_prob(x)
+    log_pz = Normal(0.0, 1.0).log_prob(z)
+    log_q = Normal(mu, sigma).log_prob(z)
+    return (log_px + log_pz - log_q).mean(dim=0)
+    ### END SOLUTION
 
 
 def _far_apart(g: Generator) -> tuple[Tensor, ...]:
     """Widths from 1e-3 to 100, one row, and one dimension in which the two are the same."""
-    mu_q, mu_p = 20 * torch.randn(1, 8, generator=g), 20 * torch.randn(1, 8, generator=g)
-    sigma_q, sigma_p = (10 ** (5 * torch.rand(1, 8, generator=g) - 3) for _ in range(2))
-    mu_p[:, 0], sigma_p[:, 0] = mu_q[:, 0], sigma_q[:, 0]
-    return mu_q, sigma_q, mu_p, sigma_p
+    mu, sigma = 20 * randn(g, 2, 1, 8), 10 ** (5 * rand(g, 2, 1, 8) - 3)
+    mu[1, :, 0], sigma[1, :, 0] = mu[0, :, 0], sigma[0, :, 0]
+    return mu[0], sigma[0], mu[1], sigma[1]
 
 
-@gaussian_kl.reference
-def _gaussian_kl(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return kl_divergence(Normal(mu_q, sigma_q), Normal(mu_p, sigma_p)).sum(1)
-
-
-gaussian_kl.values("gives the closed form, one number a row", points=2)
-gaussian_kl.gradients("lets the gradient through to all four arguments")
-gaussian_kl.values(
-    "holds for very narrow and very wide Gaussians and for a batch of one",
-    hidden=True,
-    hint="Try sigma_q = 0.001 and sigma_p = 100, the other way round, and a single row.",
-    inputs=_far_apart,
-)
-gaussian_kl.untouched()
-
-
-def _terms(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    square = (sigma_q**2 + (mu_q - mu_p) ** 2) / (2 * sigma_p**2)
-    return (sigma_p / sigma_q).log() + square - 0.5
-
-
-@gaussian_kl.wrong("This is KL(p || q). Asked is KL(q || p), the average over q; the two differ.")
-def turned_round(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return _terms(mu_p, sigma_p, mu_q, sigma_q).sum(1)
-
-
-@gaussian_kl.wrong(
-    "You took sigma for the variance. Here sigma is the standard deviation: square it."
-)
-def sigma_for_variance(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return _terms(mu_q, sigma_q.sqrt(), mu_p, sigma_p.sqrt()).sum(1)
-
-
-@gaussian_kl.wrong("You took sigma for logvar. Here sigma is the standard deviation itself.")
-def sigma_for_logvar(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return _terms(mu_q, (sigma_q / 2).exp(), mu_p, (sigma_p / 2).exp()).sum(1)
-
-
-@gaussian_kl.wrong("This is the KL to N(0, 1): mu_p and sigma_p do not enter.")
-def standard_prior(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    zero = 0 * mu_p
-    return _terms(mu_q, sigma_q, zero, zero + 1).sum(1)
-
-
-@gaussian_kl.wrong("Your KL is averaged over the latent dimensions; it must be summed over them.")
-def mean_over_latents(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return _terms(mu_q, sigma_q, mu_p, sigma_p).mean(1)
-
-
-@gaussian_kl.wrong("You summed over the rows (dim=0); the latent dimensions are dim=1.")
-def summed_over_rows(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return _terms(mu_q, sigma_q, mu_p, sigma_p).sum(0)
-
-
-@gaussian_kl.wrong("Your KL is summed over the batch as well: return one number for each row.")
-def summed_over_all(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return _terms(mu_q, sigma_q, mu_p, sigma_p).sum()
-
-
-@gaussian_kl.wrong("You return one KL for each latent dimension: sum them over dim=1.")
-def not_summed(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return _terms(mu_q, sigma_q, mu_p, sigma_p)
-
-
-@gaussian_kl.wrong("The -1/2 is missing: where q = p the KL must be 0.")
-def without_constant(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return (_terms(mu_q, sigma_q, mu_p, sigma_p) + 0.5).sum(1)
-
-
-@gaussian_kl.wrong("The logarithm is turned round: it is log(sigma_p / sigma_q).")
-def log_turned_round(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return (_terms(mu_q, sigma_q, mu_p, sigma_p) - 2 * (sigma_p / sigma_q).log()).sum(1)
-
-
-@gaussian_kl.wrong(
-    "The logarithm is twice too large: log sigma_p^2 / sigma_q^2 carries a factor 1/2."
-)
-def log_of_variances(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return (_terms(mu_q, sigma_q, mu_p, sigma_p) + (sigma_p / sigma_q).log()).sum(1)
-
-
-@gaussian_kl.wrong("The 2 below the fraction bar is missing: divide by 2 * sigma_p**2.")
-def without_two(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    square = (sigma_q**2 + (mu_q - mu_p) ** 2) / sigma_p**2
-    return ((sigma_p / sigma_q).log() + square - 0.5).sum(1)
-
-
-@gaussian_kl.wrong("mu_q - mu_p is not squared in your formula.")
-def not_squared(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    square = (sigma_q**2 + (mu_q - mu_p)) / (2 * sigma_p**2)
-    return ((sigma_p / sigma_q).log() + square - 0.5).sum(1)
-
-
-@gaussian_kl.wrong(
-    "sigma_q^2 is missing above the fraction bar: under q, (z - mu_p)^2 averages to "
-    "sigma_q^2 + (mu_q - mu_p)^2."
-)
-def without_spread(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    square = (mu_q - mu_p) ** 2 / (2 * sigma_p**2)
-    return ((sigma_p / sigma_q).log() + square - 0.5).sum(1)
-
-
-@gaussian_kl.wrong("The sign is turned round: this is -KL. A KL is never below 0.")
-def negated(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return -_terms(mu_q, sigma_q, mu_p, sigma_p).sum(1)
-
-
-@gaussian_kl.wrong(
-    "The numbers are right, but the result is detached: no gradient would reach the encoder."
-)
-def kl_detached(mu_q: Tensor, sigma_q: Tensor, mu_p: Tensor, sigma_p: Tensor) -> Tensor:
-    return _terms(mu_q, sigma_q, mu_p, sigma_p).sum(1).detach()
-
-
-# --- elbo.one_sample ----------------------------------------------------------------------------
-
-one_sample = Exercise(
-    "elbo.one_sample",
-    "one_sample_elbo",
-    contract=(
-        "one_sample_elbo(x, mu, logvar, eps, W, b, noise): x (B, D); mu, logvar and eps (B, L), "
-        "logvar = log sigma^2; W (D, L); b (D,); noise a number. Returns (B,): log p(x|z) summed "
-        "over D, minus KL(N(mu, sigma^2) || N(0, I)) summed over L, in nats, where "
-        "z = mu + sigma * eps and x|z ~ N(W z + b, noise^2 I)."
+@record(
+    "elbo.gaussian_kl",
+    inputs=lambda g: (randn(g, 5, 3), 0.3 + rand(g, 5, 3), randn(g, 5, 3), 0.3 + rand(g, 5, 3)),
+    tests=(
+        values(2, "gives the closed form, one number per row"),
+        gradients(),
+        values(
+            name="holds for very narrow and very wide Gaussians and for a batch of one",
+            hidden="Try sigma_q = 0.001 and sigma_p = 100, then the reverse, and a single row.",
+            inputs=_far_apart,
+        ),
+        untouched(),
     ),
+    mistakes={
+        "log_ratio =": {  # the arguments taken for something else
+            "mu_q, sigma_q, mu_p, sigma_p = mu_p, sigma_p, mu_q, sigma_q; log_ratio =": "This is "
+            "KL(p || q). The question is KL(q || p), the average over q; the two differ.",
+            "sigma_q, sigma_p = sigma_q.sqrt(), sigma_p.sqrt(); log_ratio =": "You took sigma for "
+            "the variance. It is the standard deviation: square it.",
+            "sigma_q, sigma_p = (sigma_q / 2).exp(), (sigma_p / 2).exp(); log_ratio =": "You took "
+            "sigma for logvar. It is the standard deviation itself.",
+            "mu_p, sigma_p = 0 * mu_p, 0 * sigma_p + 1; log_ratio =": "This is the KL to N(0, 1): "
+            "mu_p and sigma_p are not used.",
+        },
+        "sigma_q**2 + ": {
+            "": "sigma_q^2 is missing: E_q (z - mu_p)^2 = sigma_q^2 + (mu_q - mu_p)^2."
+        },
+        "(mu_q - mu_p) ** 2": {"(mu_q - mu_p)": "mu_q - mu_p is not squared in your formula."},
+        "2 * sigma_p": {"sigma_p": "The 2 is missing: divide the squares by 2 * sigma_p**2."},
+        "(log_ratio": {
+            "(-log_ratio": "The logarithm has the wrong sign: it is log(sigma_p / sigma_q).",
+            "(2 * log_ratio": "The logarithm is too large: log sigma_p^2 carries a factor 1/2.",
+            "-(log_ratio": "The sign is flipped: this is -KL. A KL is never negative.",
+        },
+        " - 0.5": {"": "The -1/2 is missing: where q = p the KL must be 0."},
+        ".sum(dim=1)": {
+            "": "You return one KL per latent dimension: sum them over dim=1.",
+            ".sum()": "Your KL is summed over the batch as well: return one number per row.",
+            ".sum(dim=0)": "You summed over the rows (dim=0); the latent dimensions are dim=1.",
+            ".mean(dim=1)": "Your KL is averaged over the latent dimensions; sum over them.",
+            ".sum(dim=1).detach()": "The numbers are right, but the result is detached: no "
+            "gradient reaches the encoder.",
+        },
+    },
+    hints=(
+        "Three terms: one compares the two widths, one is a ratio of squares, one is a constant. "
+        "The derivation above ends with them.",
+        "log(sigma_p / sigma_q), then (sigma_q^2 + (mu_q - mu_p)^2) / (2 sigma_p^2), then -1/2. "
+        "Which sigma stands in the denominator, and in what power?",
+        "The formula works entry by entry. Add the three terms, then sum each row over L.",
+    ),
+    explanation="The log-ratios of independent dimensions add up, so their averages do as well.",
+    see="chapter 2, 'Exercise 2: the KL divergence in closed form'",
+    forbids=("coursekit.objectives.kl_by_dimension",),
+)
+def gaussian_kl(mu_q, sigma_q, mu_p, sigma_p):
+    """KL(q || p) of each row, in nats, for q = N(mu_q, sigma_q^2) and p = N(mu_p, sigma_p^2).
+
+    All four: (B, L) float tensors; sigma is the standard deviation, not the variance.
+    Returns: (B,), summed over the L dimensions; differentiable.
+    """
+    # 1. The three terms of the closed form, (B, L).
+    # 2. The sum over dimensions, (B,).
+    ### BEGIN SOLUTION
+    log_ratio = torch.log(sigma_p / sigma_q)
+    square = (sigma_q**2 + (mu_q - mu_p) ** 2) / (2 * sigma_p**2)
+    return (log_ratio + square - 0.5).sum(dim=1)
+    ### END SOLUTION
+
+
+def _linear(g: Generator, images: int, size: int, latents: int) -> tuple[Tensor | float, ...]:
+    x, codes = randn(g, images, size), randn(g, 3, images, latents)
+    return x, *codes, randn(g, size, latents), randn(g, size), 0.4 + rand(g).item()
+
+
+def _images(g: Generator) -> tuple[Tensor | float, ...]:
+    """Of 6 numbers, or of 3, as many as latent dimensions: then a transposed W fits as well."""
+    return _linear(g, 5, 3 * int(torch.randint(1, 3, (), generator=g)), 3)
+
+
+@record(
+    "elbo.one_sample",
+    inputs=_images,
+    tests=(
+        values(2, "returns log p(x|z) minus the KL, one number per image"),
+        gradients(wrt=("mu", "logvar", "W", "b")),
+        values(
+            name="holds for one image of one number with one latent dimension",
+            hidden="Try D = L = B = 1: is every sum over the right dimension?",
+            inputs=lambda g: _linear(g, 1, 1, 1),
+        ),
+        values(
+            name="tells W from its transpose",
+            hidden="For D = L both products have a fitting shape. Image i has the mean W z_i + b.",
+            inputs=lambda g: _linear(g, 3, 4, 4),
+        ),
+        untouched(),
+    ),
+    mistakes={
+        "logvar / 2": {"logvar": "exp(logvar) is the variance: sigma = exp(logvar / 2)."},
+        "z @ W.T": {
+            "mu @ W.T": "You decode the mean mu. The ELBO averages over draws: decode z.",
+            "z.detach() @ W.T": "The code is detached: log p(x|z) gives mu and logvar no gradient.",
+            "z @ W": "The decoder is transposed: the mean of a batch is z @ W.T + b.",
+        },
+        " + b": {"": "b is missing: the decoder's mean is W z + b."},
+        "noise).": {
+            "noise**0.5).": "`noise` is the standard deviation of the pixels, not the variance."
+        },
+        "Normal(z @ W.T + b, noise).log_prob(x)": {
+            "-((z @ W.T + b - x) ** 2)": "This is a squared error. log p(x|z) divides it by "
+            "2 noise^2 and has constants.",
+        },
+        "(x).sum(dim=1)": {"(x).mean(dim=1)": "Sum log p(x|z) over the D numbers; do not average."},
+        "logvar).sum": {"logvar).mean": "Sum the KL over the L dimensions; do not average."},
+        "log_px - kl": {
+            "log_px": "The KL is missing: this is log p(x|z) alone, as in an autoencoder.",
+            "log_px + kl": "You add the KL. The ELBO is log p(x|z) minus the KL.",
+            "kl - log_px": "This is the negative ELBO, the loss. Return the bound itself.",
+            "(log_px - kl).mean()": "The batch is averaged later: return one number per image.",
+            "log_px - kl + x.shape[1] * math.log(noise * (2 * math.pi) ** 0.5)": "The constants "
+            "are missing: each of the D numbers has -log(noise) - log(2 pi) / 2. Without them the "
+            "value is no log-likelihood and cannot be compared with log p(x).",
+            "log_px - kl + x.shape[1] * math.log(2 * math.pi) / 2": "The constant -log(2 pi) / 2 "
+            "of each of the D numbers is missing.",
+        },
+    },
     hints=(
         "Draw, decode, score, subtract: the code z, the decoder's mean, log p(x|z), the KL.",
         "sigma = exp(logvar / 2). The decoder's mean for a batch is z @ W.T + b. A normal "
         "log-density has the constants log(noise) and log(2 pi) / 2 for each of the D numbers.",
-        "log_px = Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1); "
-        "kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(dim=1); return log_px - kl",
+        "Sum the normal log-densities of each image over its D numbers. From that subtract the sum "
+        "over L of (mu^2 + sigma^2 - 1 - log sigma^2) / 2.",
     ),
+    explanation="One draw estimates log p(x|z) without bias; the KL is exact and needs no draw.",
     see="chapter 2, 'Exercise 3: one draw is enough'",
     forbids=("coursekit.objectives.kl_divergence", "coursekit.objectives.reparameterize"),
 )
+def one_sample_elbo(x, mu, logvar, eps, W, b, noise):
+    """The ELBO of each image from one draw, in nats; prior N(0, I), KL in closed form.
+
+    x: (B, D). mu, logvar, eps: (B, L), logvar = log sigma^2, eps drawn from N(0, I).
+    W: (D, L), b: (D,), noise: a number. The decoder: x|z ~ N(W z + b, noise^2 I).
+    Returns: (B,), log p(x|z) summed over D, minus the KL summed over L; differentiable.
+    """
+    # 1. The code z of each image, (B, L), from mu, logvar and eps.
+    # 2. The decoder's mean, (B, D).
+    # 3. log p(x|z) of each image: sum over its D numbers, with all constants.
+    # 4. The KL to N(0, I), (B,), and the difference.
+    ### BEGIN SOLUTION
+    z = mu + torch.exp(logvar / 2) * eps
+    log_px = Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1)
+    kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(dim=1)
+    return log_px - kl
+    ### END SOLUTION
 
 
-def _linear(g: Generator, images: int, size: int, latents: int) -> tuple[Tensor | float, ...]:
-    x = torch.randn(images, size, generator=g)
-    mu, logvar, eps = (torch.randn(images, latents, generator=g) for _ in range(3))
-    W, b = torch.randn(size, latents, generator=g), torch.randn(size, generator=g)
-    return x, mu, logvar, eps, W, b, 0.4 + float(torch.rand((), generator=g))
+def _draws(g: Generator, draws: int, width: float = 1) -> tuple[Tensor, ...]:
+    mu, sigma = randn(g), width * (0.3 + rand(g))
+    return 3 * randn(g, draws), mu + sigma * randn(g, draws), mu, sigma
 
 
-@one_sample.inputs
-def _linear_images(g: Generator) -> tuple[Tensor | float, ...]:
-    return _linear(g, 5, 6, 3)
-
-
-@one_sample.reference
-def _one_sample(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    q = Independent(Normal(mu, (0.5 * logvar).exp()), 1)
-    prior = Independent(Normal(torch.zeros_like(mu), 1.0), 1)
-    z = mu + (0.5 * logvar).exp() * eps
-    log_px: Tensor = Independent(Normal(z @ W.T + b, noise), 1).log_prob(x)
-    return log_px - kl_divergence(q, prior)
-
-
-one_sample.values("returns log p(x|z) minus the KL, one number an image", points=2)
-one_sample.gradients(
-    "lets the gradient through to encoder and decoder", wrt=("mu", "logvar", "W", "b")
-)
-one_sample.values(
-    "holds for one image of one number with one latent dimension",
-    hidden=True,
-    hint="Try D = L = B = 1: is every sum over the right dimension?",
-    inputs=lambda g: _linear(g, 1, 1, 1),
-)
-one_sample.values(
-    "tells W from its transpose",
-    hidden=True,
-    hint="Where D = L both products have a shape that fits. The mean of image i is W z_i + b.",
-    inputs=lambda g: _linear(g, 3, 4, 4),
-)
-one_sample.untouched()
-
-
-def _two_parts(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> tuple[Tensor, Tensor]:
-    """log p(x|z), (B, D), and the KL, (B, L)."""
-    z = mu + (0.5 * logvar).exp() * eps
-    kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar)
-    return Normal(z @ W.T + b, noise).log_prob(x), kl
-
-
-@one_sample.wrong("log p(x|z) is averaged over the D numbers; it must be summed over them.")
-def mean_over_numbers(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    log_px, kl = _two_parts(x, mu, logvar, eps, W, b, noise)
-    return log_px.mean(1) - kl.sum(1)
-
-
-@one_sample.wrong("The KL is averaged over the L dimensions; it must be summed over them.")
-def mean_kl(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    log_px, kl = _two_parts(x, mu, logvar, eps, W, b, noise)
-    return log_px.sum(1) - kl.mean(1)
-
-
-@one_sample.wrong("You add the KL. The ELBO is log p(x|z) minus the KL.")
-def plus_kl(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    log_px, kl = _two_parts(x, mu, logvar, eps, W, b, noise)
-    return log_px.sum(1) + kl.sum(1)
-
-
-@one_sample.wrong("This is the negative ELBO, the loss. Here the bound itself is asked for.")
-def the_loss(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    return -_one_sample(x, mu, logvar, eps, W, b, noise)
-
-
-@one_sample.wrong("The average over the batch comes later: return one number for each image.")
-def batch_averaged(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    return _one_sample(x, mu, logvar, eps, W, b, noise).mean()
-
-
-@one_sample.wrong("The KL is missing: this is log p(x|z) alone, as in an autoencoder.")
-def reconstruction_only(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    return _two_parts(x, mu, logvar, eps, W, b, noise)[0].sum(1)
-
-
-@one_sample.wrong("You scale the noise by exp(logvar), the variance: sigma = exp(logvar / 2).")
-def scaled_by_variance(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    _, kl = _two_parts(x, mu, logvar, eps, W, b, noise)
-    z = mu + logvar.exp() * eps
-    return _log_normal(x, z @ W.T + b, noise).sum(1) - kl.sum(1)
-
-
-@one_sample.wrong("You decode the mean mu. The ELBO averages over draws: decode z.")
-def mean_decoded(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    return _one_sample(x, mu, logvar, 0 * eps, W, b, noise)
-
-
-@one_sample.wrong("b is missing: the decoder's mean is W z + b.")
-def without_b(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    return _one_sample(x, mu, logvar, eps, W, 0 * b, noise)
-
-
-@one_sample.wrong(
-    "The constants are missing: each of the D numbers has -log(noise) - log(2 pi) / 2. Without "
-    "them the value is no log-likelihood and cannot be compared with log p(x)."
-)
-def without_constants(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    constants = x.shape[1] * (math.log(noise) + 0.5 * math.log(2 * math.pi))
-    return _one_sample(x, mu, logvar, eps, W, b, noise) + constants
-
-
-@one_sample.wrong("The constant -log(2 pi) / 2 of each of the D numbers is missing.")
-def without_two_pi(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    constant = x.shape[1] * 0.5 * math.log(2 * math.pi)
-    return _one_sample(x, mu, logvar, eps, W, b, noise) + constant
-
-
-@one_sample.wrong("You took `noise` for the variance. It is the standard deviation of the pixels.")
-def noise_for_variance(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    return _one_sample(x, mu, logvar, eps, W, b, math.sqrt(noise))
-
-
-@one_sample.wrong("This is a squared error. log p(x|z) divides it by 2 noise^2 and has constants.")
-def squared_error(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    z = mu + (0.5 * logvar).exp() * eps
-    _, kl = _two_parts(x, mu, logvar, eps, W, b, noise)
-    return -((z @ W.T + b - x) ** 2).sum(1) - kl.sum(1)
-
-
-@one_sample.wrong("The code is detached: no gradient of log p(x|z) reaches mu and logvar.")
-def code_detached(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    _, kl = _two_parts(x, mu, logvar, eps, W, b, noise)
-    z = (mu + (0.5 * logvar).exp() * eps).detach()
-    return _log_normal(x, z @ W.T + b, noise).sum(1) - kl.sum(1)
-
-
-@one_sample.wrong("The decoder is transposed: the mean of a batch is z @ W.T + b.")
-def transposed(
-    x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor, W: Tensor, b: Tensor, noise: float
-) -> Tensor:
-    _, kl = _two_parts(x, mu, logvar, eps, W, b, noise)
-    z = mu + (0.5 * logvar).exp() * eps
-    return _log_normal(x, z @ W + b, noise).sum(1) - kl.sum(1)
-
-
-# --- elbo.score_gradient ------------------------------------------------------------------------
-
-score_gradient = Exercise(
+@record(
     "elbo.score_gradient",
-    "score_gradient",
-    contract=(
-        "score_gradient(f, z, mu, sigma): f and z (K,), values f(z_k) and draws from "
-        "N(mu, sigma^2); mu and sigma scalars, sigma the standard deviation. Returns "
-        "(for_mu, for_sigma), each (K,): f(z_k) times the derivative of log q(z_k)."
+    inputs=lambda g: _draws(g, 7),
+    tests=(
+        values(2, "gives one estimate per draw, for mu and for sigma"),
+        values(
+            name="holds for a single draw from a wide guide",
+            hidden="Try sigma = 5 and one draw. Which power of sigma stands in each denominator?",
+            inputs=lambda g: _draws(g, 1, width=5),
+        ),
+        untouched(),
     ),
+    mistakes={
+        "score_mu =": {  # the arguments taken for something else
+            "sigma = sigma.sqrt(); score_mu =": "sigma is a standard deviation, not a variance.",
+            "f = f - f.mean(); score_mu =": "You subtracted the mean of f. That is a baseline, a "
+            "good idea, but here f is to be used as it is.",
+        },
+        "(z - mu) /": {"(mu - z) /": "(mu - z) should be (z - mu) in the score for mu."},
+        "/ sigma**2": {"/ sigma": "The score for mu divides by sigma^2, not by sigma."},
+        " - sigma**2)": {")": "The -1/sigma is missing: log q(z) contains -log(sigma)."},
+        "sigma**3": {
+            "sigma**2": "The score for sigma divides by sigma^3. Over sigma^2 it is the "
+            "derivative with respect to log sigma.",
+            "(2 * sigma**4)": "This derivative is with respect to the variance, not to sigma.",
+        },
+        "f * score_mu, f * score_sigma": {
+            "(f * score_mu).mean(), (f * score_sigma).mean()": "You averaged over the draws: "
+            "return the estimate of each draw, (K,).",
+            "(f * score_mu).sum(), (f * score_sigma).sum()": "You summed over the draws: return "
+            "the estimate of each draw, (K,).",
+            "score_mu, score_sigma": "These are the scores alone; multiply each by f(z).",
+            "-f * score_mu, -f * score_sigma": "The signs are flipped: the score for mu is "
+            "(z - mu) / sigma^2.",
+            "f * score_sigma, f * score_mu": "The two results are swapped: mu first, then sigma.",
+        },
+    },
     hints=(
         "Write down log q(z) of a Gaussian and differentiate it, once by mu and once by sigma.",
         "By mu: (z - mu) / sigma^2. By sigma: from -log(sigma) comes -1 / sigma; what comes from "
         "-(z - mu)^2 / (2 sigma^2)?",
-        "return f * (z - mu) / sigma**2, f * ((z - mu)**2 - sigma**2) / sigma**3",
+        "By sigma, the second part gives (z - mu)^2 / sigma^3. Put the two parts over one "
+        "denominator, and multiply both derivatives by f, draw by draw.",
     ),
+    explanation="Since grad q = q * grad log q, the gradient of E_q[f] is E_q[f * grad log q].",
     see="chapter 2, 'Exercise 4: two ways through a random draw'",
+    fair=("detached",),  # the results are gradients; nobody differentiates them again
 )
+def score_gradient(f, z, mu, sigma):
+    """The score-function estimate of the gradient of E_q[f(z)], q = N(mu, sigma^2), per draw.
 
-
-@score_gradient.inputs
-def _draws(g: Generator) -> tuple[Tensor, ...]:
-    mu, sigma = torch.randn((), generator=g), 0.3 + torch.rand((), generator=g)
-    z = mu + sigma * torch.randn(7, generator=g)
-    return 3 * torch.randn(7, generator=g), z, mu, sigma
-
-
-def _one_draw(g: Generator) -> tuple[Tensor, ...]:
-    f, z, mu, sigma = _draws(g)
-    return f[:1], z[:1], mu, 5 * sigma
-
-
-@score_gradient.reference
-def _score_gradient(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    eps = (z - mu) / sigma
-    return f * eps / sigma, f * (eps**2 - 1) / sigma
-
-
-score_gradient.values("gives one estimate for each draw, for mu and for sigma", points=2)
-score_gradient.values(
-    "holds for a single draw from a wide guide",
-    hidden=True,
-    hint="Try sigma = 5 and one draw. Which power of sigma stands below each fraction bar?",
-    inputs=_one_draw,
-)
-score_gradient.untouched()
-
-Pair = tuple[Tensor, Tensor]
-
-
-@score_gradient.wrong("You averaged over the draws: return the estimate of each draw, (K,).")
-def averaged(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    a, b = _score_gradient(f, z, mu, sigma)
-    return a.mean(), b.mean()
-
-
-@score_gradient.wrong("You summed over the draws: return the estimate of each draw, (K,).")
-def summed(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    a, b = _score_gradient(f, z, mu, sigma)
-    return a.sum(), b.sum()
-
-
-@score_gradient.wrong("These are the scores alone; multiply each by f(z).")
-def without_f(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    return _score_gradient(torch.ones_like(f), z, mu, sigma)
-
-
-@score_gradient.wrong("The signs are turned round: the score for mu is (z - mu) / sigma^2.")
-def signs_turned(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    return _score_gradient(-f, z, mu, sigma)
-
-
-@score_gradient.wrong("(mu - z) should be (z - mu) in the score for mu.")
-def mu_sign_turned(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    a, b = _score_gradient(f, z, mu, sigma)
-    return -a, b
-
-
-@score_gradient.wrong("The score for mu divides by sigma^2, not by sigma.")
-def mu_by_sigma(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    a, b = _score_gradient(f, z, mu, sigma)
-    return a * sigma, b
-
-
-@score_gradient.wrong(
-    "The -1/sigma is missing in the score for sigma: log q also holds -log(sigma)."
-)
-def without_log_sigma(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    return _score_gradient(f, z, mu, sigma)[0], f * (z - mu) ** 2 / sigma**3
-
-
-@score_gradient.wrong(
-    "The score for sigma divides by sigma^3, not by sigma^2. (Over sigma^2 it is the derivative "
-    "with respect to log sigma.)"
-)
-def sigma_squared(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    a, b = _score_gradient(f, z, mu, sigma)
-    return a, b * sigma
-
-
-@score_gradient.wrong("This is the derivative with respect to the variance. Asked is sigma.")
-def for_variance(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    a, b = _score_gradient(f, z, mu, sigma)
-    return a, b / (2 * sigma)
-
-
-@score_gradient.wrong("You took sigma for the variance. It is the standard deviation.")
-def score_sigma_as_variance(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    return _score_gradient(f, z, mu, sigma.sqrt())
-
-
-@score_gradient.wrong("The two results are swapped: first the one for mu, then for sigma.")
-def swapped(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    a, b = _score_gradient(f, z, mu, sigma)
-    return b, a
-
-
-@score_gradient.wrong(
-    "You subtracted the mean of f. That is a baseline, a good idea, but f is to be used as it is."
-)
-def with_baseline(f: Tensor, z: Tensor, mu: Tensor, sigma: Tensor) -> Pair:
-    return _score_gradient(f - f.mean(), z, mu, sigma)
-
-
-# --- elbo.iwae ----------------------------------------------------------------------------------
-
-iwae = Exercise(
-    "elbo.iwae",
-    "iwae_bound",
-    contract=(
-        "iwae_bound(log_w): (K, B), the log-weights log p(x, z_k) - log q(z_k|x) of K draws for "
-        "each of B images. Returns (B,): the log of the mean weight, in nats, finite for "
-        "log-weights of any size."
-    ),
-    hints=(
-        "You want log((w_1 + … + w_K) / K), but w itself is too small or too large for a float. "
-        "Stay with logarithms.",
-        "torch.logsumexp(log_w, dim=…) gives the log of the sum. Dividing by K inside a logarithm "
-        "subtracts what?",
-        "return torch.logsumexp(log_w, dim=0) - math.log(len(log_w))",
-    ),
-    see="chapter 2, 'Exercise 5: many draws tighten the bound'",
-)
-
-
-@iwae.inputs
-def _log_weights(g: Generator) -> tuple[Tensor]:
-    return (2 * torch.randn(5, 3, generator=g) - 4 * torch.rand(3, generator=g),)
+    f: (K,), the values f(z_k). z: (K,), draws from q. mu, sigma: scalars (sigma is the
+    standard deviation).
+    Returns: (for_mu, for_sigma), two tensors (K,): one estimate for each draw, not averaged.
+    """
+    # 1. The derivatives of log q(z) with respect to mu and to sigma, (K,) each.
+    # 2. Each of them times f.
+    ### BEGIN SOLUTION
+    score_mu = (z - mu) / sigma**2
+    score_sigma = ((z - mu) ** 2 - sigma**2) / sigma**3
+    return f * score_mu, f * score_sigma
+    ### END SOLUTION
 
 
 def _image_sized(g: Generator) -> tuple[Tensor]:
     """As real images give them: all weights underflow, or one outweighs the others by far."""
-    center = torch.tensor([-900.0, 300.0, -50_000.0, 0.0])
-    return (center + 20 * torch.randn(6, 4, generator=g),)
+    return (torch.tensor([-900.0, 300.0, -50_000.0, 0.0]) + 20 * randn(g, 6, 4),)
 
 
-def _one_weight(g: Generator) -> tuple[Tensor]:
-    return (3 * torch.randn(1, 1, generator=g),)
-
-
-@iwae.reference
-def _iwae(log_w: Tensor) -> Tensor:
-    top = log_w.detach().max(0).values
-    return top + (log_w - top).exp().mean(0).log()
-
-
-iwae.values("returns the log of the mean weight, one number an image", points=2)
-iwae.values("stays finite where weights underflow or overflow", inputs=_image_sized)
-iwae.gradients("lets the gradient through to the log-weights")
-iwae.values(
-    "is the log-weight itself for one draw",
-    hidden=True,
-    hint="With K = 1 the mean is the weight, and log K is 0.",
-    inputs=_one_weight,
+@record(
+    "elbo.iwae",
+    inputs=lambda g: (2 * randn(g, 5, 3) - 4 * rand(g, 3),),
+    tests=(
+        values(2, "returns the log of the mean weight, one number per image"),
+        values(name="stays finite where weights underflow or overflow", inputs=_image_sized),
+        gradients(),
+        values(
+            name="is the log-weight itself for one draw",
+            hidden="With K = 1 the mean is the weight, and log K is 0.",
+            inputs=lambda g: (3 * randn(g, 1, 1),),
+        ),
+        untouched(),
+    ),
+    mistakes={
+        "log_sum =": {
+            "log_w = log_w.T; log_sum =": "You averaged over the images; the draws are dim=0.",
+            "log_w = log_w.flatten(); log_sum =": "You pooled all images: each has its own mean.",
+            "log_w = log_w - log_w.amax(dim=0); log_sum =": "You subtracted the largest "
+            "log-weight and did not add it again at the end.",
+            "log_w = log_w.detach(); log_sum =": "The numbers are right, but the result is "
+            "detached: no gradient reaches the encoder.",
+        },
+        "log_sum - math.log(len(log_w))": {
+            "log_sum": "log K is missing: the weights are to be averaged, not summed.",
+            "log_sum / len(log_w)": "You divide the logarithm by K, not the sum: subtract log K.",
+            "log_sum - len(log_w)": "You subtract K. Dividing by K subtracts log K.",
+            "log_sum + math.log(len(log_w))": "You add log K; subtract it.",
+            "log_sum - math.log(log_w.shape[1])": "You subtracted log B; the number of draws is K.",
+            "(log_sum - math.log(len(log_w))).mean()": "The images are averaged later: return one "
+            "number per image.",
+            "math.log(len(log_w)) - log_sum": "The sign is flipped: this is the loss.",
+            "log_w.mean(dim=0)": "This is the mean of the log-weights, the ELBO. Take the log of "
+            "the mean weight.",
+            "log_w.amax(dim=0)": "You return the largest log-weight; the others count as well.",
+            "log_w.exp().mean(dim=0)": "This is the mean weight itself. The bound is its log.",
+            "log_w.exp().mean(dim=0).log()": "exp(log_w) leaves the range of a float: e^-1000 "
+            "becomes 0, e^300 infinite. Subtract the largest log-weight, or use torch.logsumexp.",
+        },
+    },
+    hints=(
+        "You want log((w_1 + … + w_K) / K), but w itself is too small or too large for a float. "
+        "Stay with logarithms.",
+        "torch.logsumexp gives the log of the sum; its dim is the one to sum over. Dividing by K "
+        "inside a logarithm subtracts what?",
+        "From the log of the sum over the draws (the first dimension) subtract the log of K.",
+    ),
+    explanation="logsumexp subtracts the largest entry before it takes exponentials, so they "
+    "neither overflow nor all vanish; subtracting log K turns the sum into a mean.",
+    see="chapter 2, 'Exercise 5: many draws tighten the bound'",
 )
-iwae.untouched()
+def iwae_bound(log_w):
+    """The importance-weighted bound of each image, in nats: log of the mean weight.
 
-
-@iwae.wrong("This is the mean of the log-weights: the ELBO. Take the log of the mean weight.")
-def mean_of_logs(log_w: Tensor) -> Tensor:
-    return log_w.mean(0)
-
-
-@iwae.wrong("log K is missing: the weights are to be averaged, not summed.")
-def without_log_k(log_w: Tensor) -> Tensor:
-    return log_w.logsumexp(0)
-
-
-@iwae.wrong("You divide the logarithm by K. Divide the sum by K: subtract log K.")
-def divided_outside(log_w: Tensor) -> Tensor:
-    return log_w.logsumexp(0) / len(log_w)
-
-
-@iwae.wrong("You subtract K. Dividing by K inside a logarithm subtracts log K.")
-def minus_k(log_w: Tensor) -> Tensor:
-    return log_w.logsumexp(0) - len(log_w)
-
-
-@iwae.wrong("You add log K; subtract it.")
-def plus_log_k(log_w: Tensor) -> Tensor:
-    return log_w.logsumexp(0) + math.log(len(log_w))
-
-
-@iwae.wrong("You averaged over the images (dim=1); the draws are dim=0.")
-def over_images(log_w: Tensor) -> Tensor:
-    return log_w.logsumexp(1) - math.log(log_w.shape[1])
-
-
-@iwae.wrong("You subtracted log B; the number of draws is K = len(log_w).")
-def minus_log_b(log_w: Tensor) -> Tensor:
-    return log_w.logsumexp(0) - math.log(log_w.shape[1])
-
-
-@iwae.wrong("The average over the images comes later: return one number for each image.")
-def averaged_over_images(log_w: Tensor) -> Tensor:
-    return _iwae(log_w).mean()
-
-
-@iwae.wrong("You pooled all images: each image has a mean weight of its own.")
-def pooled(log_w: Tensor) -> Tensor:
-    return log_w.flatten().logsumexp(0) - math.log(log_w.numel())
-
-
-@iwae.wrong("You return the largest log-weight. It is the first step; the others count as well.")
-def largest(log_w: Tensor) -> Tensor:
-    return log_w.max(0).values
-
-
-@iwae.wrong("You subtracted the largest log-weight and did not add it again at the end.")
-def largest_lost(log_w: Tensor) -> Tensor:
-    return _iwae(log_w) - log_w.max(0).values
-
-
-@iwae.wrong(
-    "exp(log_w) leaves the range of a float: e^-1000 becomes 0, e^300 infinite. Subtract the "
-    "largest log-weight first, or use torch.logsumexp."
-)
-def naive(log_w: Tensor) -> Tensor:
-    return log_w.exp().mean(0).log()
-
-
-@iwae.wrong("This is the mean weight itself. The bound is its logarithm.")
-def without_log(log_w: Tensor) -> Tensor:
-    return log_w.exp().mean(0)
-
-
-@iwae.wrong("The sign is turned round: this is the loss. The bound itself is asked for.")
-def iwae_negated(log_w: Tensor) -> Tensor:
-    return -_iwae(log_w)
-
-
-@iwae.wrong(
-    "The numbers are right, but the result is detached: no gradient would reach the encoder."
-)
-def iwae_detached(log_w: Tensor) -> Tensor:
-    return _iwae(log_w).detach()
+    log_w: (K, B), log p(x, z_k) - log q(z_k|x) of K draws for each of B images.
+    Returns: (B,); finite for log-weights of any size, differentiable.
+    """
+    # 1. Log of the sum of the weights over the draws, without leaving the log scale
+    #    (torch has a function for it; or subtract the largest).
+    # 2. From the sum to the mean.
+    ### BEGIN SOLUTION
+    log_sum = torch.logsumexp(log_w, dim=0)
+    return log_sum - math.log(len(log_w))
+    ### END SOLUTION
 
 
 # --- questions answered in prose ----------------------------------------------------------------

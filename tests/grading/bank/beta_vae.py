@@ -63,71 +63,6 @@ def _parts(x, logits, mu, logvar):
     return reconstruction, 0.5 * (mu**2 + logvar.exp() - 1 - logvar)
 
 
-@wrong("beta_vae.loss", says="beta is not used")
-def plain_elbo(x, logits, mu, logvar, beta):
-    reconstruction, kl = _parts(x, logits, mu, logvar)
-    return reconstruction + kl.mean(0).sum(), reconstruction, kl.mean(0)
-
-
-@wrong("beta_vae.loss", says="weight the reconstruction by beta")
-def beta_elsewhere(x, logits, mu, logvar, beta):
-    reconstruction, kl = _parts(x, logits, mu, logvar)
-    return beta * reconstruction + kl.mean(0).sum(), reconstruction, kl.mean(0)
-
-
-@wrong("beta_vae.loss", says="carries beta already")
-def beta_in_the_part(x, logits, mu, logvar, beta):
-    reconstruction, kl = _parts(x, logits, mu, logvar)
-    kl = beta * kl.mean(0)
-    return reconstruction + kl.sum(), reconstruction, kl
-
-
-@wrong("beta_vae.loss", says="averaged the KL over the latent dimensions")
-def mean_of_everything(x, logits, mu, logvar, beta):
-    reconstruction, kl = _parts(x, logits, mu, logvar)
-    return reconstruction + beta * kl.mean(), reconstruction, kl.mean(0)
-
-
-@wrong("beta_vae.loss", says="averaged over the pixels; it must be summed")
-def default_reduction(x, logits, mu, logvar, beta):
-    _, kl = _parts(x, logits, mu, logvar)
-    reconstruction = F.binary_cross_entropy_with_logits(logits, x)
-    return reconstruction + beta * kl.mean(0).sum(), reconstruction, kl.mean(0)
-
-
-@wrong("beta_vae.loss", says="summed over the batch; it must be averaged, as")
-def kl_of_the_batch(x, logits, mu, logvar, beta):
-    reconstruction, kl = _parts(x, logits, mu, logvar)
-    return reconstruction + beta * kl.sum(), reconstruction, kl.sum(0)
-
-
-@wrong("beta_vae.loss", says="Everything is summed over the batch")
-def nothing_divided(x, logits, mu, logvar, beta):
-    reconstruction, kl = _parts(x, logits, mu, logvar)
-    reconstruction = reconstruction * len(x)
-    return reconstruction + beta * kl.sum(), reconstruction, kl.sum(0)
-
-
-@wrong("beta_vae.loss", says="one KL for all dimensions")
-def scalar_kl(x, logits, mu, logvar, beta):
-    reconstruction, kl = _parts(x, logits, mu, logvar)
-    kl = kl.sum(1).mean()
-    return reconstruction + beta * kl, reconstruction, kl
-
-
-@wrong("beta_vae.loss", says="one KL for each image")
-def kl_by_image(x, logits, mu, logvar, beta):
-    reconstruction, kl = _parts(x, logits, mu, logvar)
-    kl = kl.sum(1)
-    return reconstruction + beta * kl.mean(), reconstruction, kl
-
-
-@wrong("beta_vae.loss", says="logvar for log sigma")
-def logvar_is_log_sigma(x, logits, mu, logvar, beta):
-    reconstruction, kl = _parts(x, logits, mu, 2 * logvar)
-    return reconstruction + beta * kl.mean(0).sum(), reconstruction, kl.mean(0)
-
-
 @wrong("beta_vae.loss", says="gradient")
 def without_gradient(x, logits, mu, logvar, beta):
     reconstruction, kl = _parts(x, logits, mu, logvar)
@@ -180,51 +115,6 @@ def dimension_by_dimension(kl, floor):
         mean = column.mean()
         total = total + (mean if mean > floor else floor)
     return total
-
-
-@wrong("beta_vae.free_bits", says="KL of each image to the floor")
-def each_image(kl, floor):
-    return torch.clamp(kl, min=floor).sum(1).mean()
-
-
-@wrong("beta_vae.free_bits", says="compared with the sum")
-def the_total(kl, floor):
-    return kl.sum(dim=1).mean().clamp(min=floor)
-
-
-@wrong("beta_vae.free_bits", says="cut from above")
-def smaller(kl, floor):
-    return torch.minimum(kl.mean(0), torch.tensor(floor)).sum()
-
-
-@wrong("beta_vae.free_bits", says="subtract the floor")
-def hinge(kl, floor):
-    return F.relu(kl.mean(0) - floor).sum()
-
-
-@wrong("beta_vae.free_bits", says="average over the dimensions at the end")
-def mean_of_dimensions(kl, floor):
-    return kl.mean(0).clamp_min(floor).mean()
-
-
-@wrong("beta_vae.free_bits", says="sum over the batch before the floor")
-def sum_first(kl, floor):
-    return kl.sum(0).clamp_min(floor).sum()
-
-
-@wrong("beta_vae.free_bits", says="No dimension is raised")
-def plain_kl(kl, floor):
-    return kl.sum(1).mean()
-
-
-@wrong("beta_vae.free_bits", says="average over the latent dimensions (dim=1)")
-def other_axis(kl, floor):
-    return kl.mean(1).clamp(min=floor).sum()
-
-
-@wrong("beta_vae.free_bits", says="one number for each dimension")
-def by_dimension(kl, floor):
-    return kl.mean(0).clamp(min=floor)
 
 
 @wrong("beta_vae.free_bits", says="no gradient flows back")
@@ -290,63 +180,10 @@ def as_published(steps, cycles, ramp):
     return schedule
 
 
-@wrong("beta_vae.cyclical", says="`ramp` is not used")
-def saw(steps, cycles, ramp):
-    length = steps // cycles
-    return (torch.arange(steps) % length) / length
-
-
-@wrong("beta_vae.cyclical", says="never starts anew")
-def linear(steps, cycles, ramp):
-    return torch.clamp(torch.arange(steps) / (ramp * steps), max=1)
-
-
-@wrong("beta_vae.cyclical", says="goes on above 1")
-def no_plateau(steps, cycles, ramp):
-    share = (torch.arange(steps) % (steps // cycles)) / (steps // cycles)
-    return share / ramp
-
-
-@wrong("beta_vae.cyclical", says="After the ramp your beta is 0")
-def drops(steps, cycles, ramp):
-    share = (torch.arange(steps) % (steps // cycles)) / (steps // cycles)
-    return share / ramp * (share < ramp)
-
-
-@wrong("beta_vae.cyclical", says="ramp is a share of all steps")
-def long_ramp(steps, cycles, ramp):
-    length = steps // cycles
-    return torch.tensor([min(1.0, s % length / (ramp * steps)) for s in range(steps)])
-
-
-@wrong("beta_vae.cyclical", says="during the share 1 - ramp")
-def the_other_share(steps, cycles, ramp):
-    length = steps // cycles
-    return ((torch.arange(steps) % length) / (length * (1 - ramp))).clamp(max=1)
-
-
-@wrong("beta_vae.cyclical", says="one step ahead")
-def counts_from_one(steps, cycles, ramp):
-    length = steps // cycles
-    return torch.tensor([min(1.0, (s % length + 1) / (ramp * length)) for s in range(steps)])
-
-
 @wrong("beta_vae.cyclical", says="expected")
 def reaches_one_at_the_last_step(steps, cycles, ramp):
     position = torch.linspace(0, 1, steps // cycles)
     return (position / ramp).clamp(max=1).repeat(cycles)
-
-
-@wrong("beta_vae.cyclical", says="upside down")
-def falling(steps, cycles, ramp):
-    length = steps // cycles
-    return 1 - ((torch.arange(steps) % length) / (ramp * length)).clamp(max=1)
-
-
-@wrong("beta_vae.cyclical", says="one cycle; wanted")
-def one_period(steps, cycles, ramp):
-    length = steps // cycles
-    return (torch.arange(length) / (ramp * length)).clamp(max=1)
 
 
 @wrong("beta_vae.cyclical", says="expected a tensor")
@@ -404,60 +241,6 @@ def covariance_diagonal(mu, threshold):  # a single dimension comes out with an 
     return len(activity[activity > threshold]), activity
 
 
-@wrong("beta_vae.active_units", says="the activity is the variance")
-def std(mu, threshold):
-    activity = mu.std(0)
-    return (activity > threshold).sum(), activity
-
-
-@wrong("beta_vae.active_units", says="divide by N")
-def biased(mu, threshold):
-    activity = ((mu - mu.mean(0)) ** 2).mean(0)
-    return (activity > threshold).sum(), activity
-
-
-@wrong("beta_vae.active_units", says="variance over the dimensions")
-def over_latents(mu, threshold):
-    activity = mu.var(dim=1)
-    return (activity > threshold).sum(), activity
-
-
-@wrong("beta_vae.active_units", says="mean of mu^2")
-def second_moment(mu, threshold):
-    activity = (mu**2).mean(dim=0)
-    return (activity > threshold).sum(), activity
-
-
-@wrong("beta_vae.active_units", says="compare with 0.01")
-def constant_threshold(mu, threshold):
-    activity = mu.var(0)
-    return (activity > 0.01).sum(), activity
-
-
-@wrong("beta_vae.active_units", says="NOT active")
-def counts_the_others(mu, threshold):
-    activity = mu.var(0)
-    return (activity <= threshold).sum(), activity
-
-
-@wrong("beta_vae.active_units", says="wanted is their number")
-def as_a_share(mu, threshold):
-    activity = mu.var(0)
-    return (activity > threshold).float().mean(), activity
-
-
-@wrong("beta_vae.active_units", says="wanted is how many")
-def which(mu, threshold):
-    activity = mu.var(0)
-    return activity > threshold, activity
-
-
-@wrong("beta_vae.active_units", says="order is turned round")
-def activity_first(mu, threshold):
-    activity = mu.var(0)
-    return activity, (activity > threshold).sum()
-
-
 @wrong("beta_vae.active_units", says="expected 2 results")
 def count_alone(mu, threshold):
     return (mu.var(0) > threshold).sum()
@@ -513,62 +296,6 @@ def with_kthvalue(information, entropy):
     rows = len(information)
     second = information.kthvalue(rows - 1, dim=0).values
     return ((information.amax(0) - second) @ (1 / entropy)) / information.shape[1]
-
-
-@wrong("beta_vae.mig", says="The gap is missing")
-def best_only(information, entropy):
-    return (information.max(0).values / entropy).mean()
-
-
-@wrong("beta_vae.mig", says="do not divide by the entropy")
-def not_normalized(information, entropy):
-    best, second = information.topk(2, dim=0).values
-    return (best - second).mean()
-
-
-@wrong("beta_vae.mig", says="subtract the worst")
-def range_of_column(information, entropy):
-    return ((information.max(0).values - information.min(0).values) / entropy).mean()
-
-
-@wrong("beta_vae.mig", says="subtract the average")
-def against_the_mean(information, entropy):
-    return ((information.max(0).values - information.mean(0)) / entropy).mean()
-
-
-@wrong("beta_vae.mig", says="without sorting")
-def first_two(information, entropy):
-    return torch.mean((information[0, :] - information[1, :]) / entropy)
-
-
-@wrong("beta_vae.mig", says="sum over the factors")
-def no_mean(information, entropy):
-    best, second = information.topk(2, dim=0).values
-    return ((best - second) / entropy).sum()
-
-
-@wrong("beta_vae.mig", says="one gap for each factor")
-def not_averaged(information, entropy):
-    best, second = information.topk(2, dim=0).values
-    return (best - second) / entropy
-
-
-@wrong("beta_vae.mig", says="average gap by the average entropy")
-def ratio_of_sums(information, entropy):
-    best, second = information.topk(2, dim=0).values
-    return (best - second).sum() / entropy.sum()
-
-
-@wrong("beta_vae.mig", says="sign is turned round")
-def ascending(information, entropy):
-    order = information.sort(dim=0).values
-    return ((order[-2] - order[-1]) / entropy).mean()
-
-
-@wrong("beta_vae.mig", says="divide by the best information")
-def share_of_best(information, entropy):
-    best, second = information.topk(2, dim=0).values
-    return (1 - second / best).mean()
 
 
 @wrong("beta_vae.mig", says="raises")

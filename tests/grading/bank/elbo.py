@@ -74,72 +74,6 @@ def in_double(x, mu, sigma, eps):
     return (log_joint(x, z) - Normal(mu, sigma).log_prob(z)).mean(dim=0)
 
 
-@wrong("elbo.monte_carlo", says="log q(z) is missing")
-def joint_only(x, mu, sigma, eps):
-    return log_joint(x, mu + sigma * eps).mean(0)
-
-
-@wrong("elbo.monte_carlo", says="log p(z) is missing")
-def likelihood_only(x, mu, sigma, eps):
-    z = mu + sigma * eps
-    return (log_normal(x, z.exp(), 0.5) - log_normal(z, mu, sigma)).mean(0)
-
-
-@wrong("elbo.monte_carlo", says="keep the readings apart")
-def one_number(x, mu, sigma, eps):
-    z = mu + sigma * eps
-    return (log_joint(x, z) - Normal(mu, sigma).log_prob(z)).mean()
-
-
-@wrong("elbo.monte_carlo", says="summed over the draws")
-def sum_of_draws(x, mu, sigma, eps):
-    z = mu + sigma * eps
-    return (log_joint(x, z) - Normal(mu, sigma).log_prob(z)).sum(0)
-
-
-@wrong("elbo.monte_carlo", says="the draws are dim=0")
-def last_dimension(x, mu, sigma, eps):
-    z = mu + sigma * eps
-    return (log_joint(x, z) - Normal(mu, sigma).log_prob(z)).mean(-1)
-
-
-@wrong("elbo.monte_carlo", says="You add log q(z)")
-def sign_of_q(x, mu, sigma, eps):
-    z = mu + sigma * eps
-    return (log_joint(x, z) + Normal(mu, sigma).log_prob(z)).mean(0)
-
-
-@wrong("elbo.monte_carlo", says="negative ELBO")
-def as_a_loss(x, mu, sigma, eps):
-    z = mu + sigma * eps
-    return (Normal(mu, sigma).log_prob(z) - log_joint(x, z)).mean(0)
-
-
-@wrong("elbo.monte_carlo", says="the mean of x is exp(z)")
-def linear_decoder(x, mu, sigma, eps):
-    z = mu + sigma * eps
-    p = log_normal(z, 0.0, 1.0)
-    return (log_normal(x, z, 0.5) + p - log_normal(z, mu, sigma)).mean(0)
-
-
-@wrong("elbo.monte_carlo", says="importance-weighted bound")
-def log_mean_exp(x, mu, sigma, eps):
-    z = mu + sigma * eps
-    return (log_joint(x, z) - Normal(mu, sigma).log_prob(z)).exp().mean(0).log()
-
-
-@wrong("elbo.monte_carlo", says="did not scale and shift")
-def eps_is_z(x, mu, sigma, eps):
-    return (log_joint(x, eps) - Normal(mu, sigma).log_prob(eps)).mean(0)
-
-
-@wrong("elbo.monte_carlo", says="no gradient")
-def under_no_grad(x, mu, sigma, eps):
-    with torch.no_grad():
-        z = mu + sigma * eps
-        return (log_joint(x, z) - Normal(mu, sigma).log_prob(z)).mean(0)
-
-
 # --- elbo.gaussian_kl ---------------------------------------------------------------------------
 
 
@@ -185,69 +119,6 @@ def kl_in_double(mu_q, sigma_q, mu_p, sigma_p):
     mu_q, sigma_q, mu_p, sigma_p = (t.double() for t in (mu_q, sigma_q, mu_p, sigma_p))
     square = (sigma_q**2 + (mu_q - mu_p) ** 2) / sigma_p**2
     return (sigma_p.log() - sigma_q.log() + 0.5 * (square - 1)).sum(-1)
-
-
-@wrong("elbo.gaussian_kl", says="KL(p || q)")
-def other_direction(mu_q, sigma_q, mu_p, sigma_p):
-    return kl_divergence(Normal(mu_p, sigma_p), Normal(mu_q, sigma_q)).sum(1)
-
-
-@wrong("elbo.gaussian_kl", says="sigma for the variance")
-def sigma_not_squared(mu_q, sigma_q, mu_p, sigma_p):
-    ratio, shift = sigma_q / sigma_p, (mu_q - mu_p) ** 2 / sigma_p
-    return 0.5 * (ratio + shift - 1 - ratio.log()).sum(1)
-
-
-@wrong("elbo.gaussian_kl", says="do not enter")
-def to_the_standard_normal(mu_q, sigma_q, mu_p, sigma_p):
-    return 0.5 * (mu_q**2 + sigma_q**2 - 1 - torch.log(sigma_q**2)).sum(1)
-
-
-@wrong("elbo.gaussian_kl", says="averaged over the latent dimensions")
-def mean_of_dimensions(mu_q, sigma_q, mu_p, sigma_p):
-    return kl_divergence(Normal(mu_q, sigma_q), Normal(mu_p, sigma_p)).mean(-1)
-
-
-@wrong("elbo.gaussian_kl", says="summed over the batch as well")
-def sum_of_all(mu_q, sigma_q, mu_p, sigma_p):
-    return kl_divergence(Normal(mu_q, sigma_q), Normal(mu_p, sigma_p)).sum()
-
-
-@wrong("elbo.gaussian_kl", says="The -1/2 is missing")
-def no_half(mu_q, sigma_q, mu_p, sigma_p):
-    square = (sigma_q**2 + (mu_q - mu_p) ** 2) / (2 * sigma_p**2)
-    return (sigma_p.log() - sigma_q.log() + square).sum(1)
-
-
-@wrong("elbo.gaussian_kl", says="log(sigma_p / sigma_q)")
-def inverted_logarithm(mu_q, sigma_q, mu_p, sigma_p):
-    square = (sigma_q**2 + (mu_q - mu_p) ** 2) / (2 * sigma_p**2)
-    return (torch.log(sigma_q / sigma_p) + square - 0.5).sum(1)
-
-
-@wrong("elbo.gaussian_kl", says="carries a factor 1/2")
-def variances_in_the_logarithm(mu_q, sigma_q, mu_p, sigma_p):
-    square = (sigma_q**2 + (mu_q - mu_p) ** 2) / (2 * sigma_p**2)
-    return (torch.log(sigma_p**2 / sigma_q**2) + square - 0.5).sum(1)
-
-
-@wrong("elbo.gaussian_kl", says="sigma_q^2 is missing")
-def only_the_shift(mu_q, sigma_q, mu_p, sigma_p):
-    shift = 0.5 * ((mu_q - mu_p) / sigma_p) ** 2
-    return (torch.log(sigma_p / sigma_q) + shift - 0.5).sum(1)
-
-
-@wrong("elbo.gaussian_kl", says="divide by 2 * sigma_p**2")
-def no_two(mu_q, sigma_q, mu_p, sigma_p):
-    square = (sigma_q**2 + (mu_q - mu_p) ** 2) / sigma_p**2
-    return (torch.log(sigma_p / sigma_q) + square - 0.5).sum(1)
-
-
-@wrong("elbo.gaussian_kl", says="detached")
-def through_numpy(mu_q, sigma_q, mu_p, sigma_p):
-    a, s, b, t = (v.detach().numpy() for v in (mu_q, sigma_q, mu_p, sigma_p))
-    terms = np.log(t / s) + (s**2 + (a - b) ** 2) / (2 * t**2) - 0.5
-    return torch.from_numpy(terms.sum(1))
 
 
 @wrong("elbo.gaussian_kl", says="change a tensor that it was given")
@@ -313,81 +184,6 @@ def double_inside(x, mu, logvar, eps, W, b, noise):
     return Normal(z @ W.mT + b, noise).log_prob(x).sum(-1) - standard_kl(mu, logvar)
 
 
-@wrong("elbo.one_sample", says="averaged over the D numbers")
-def mean_of_pixels(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar / 2) * eps
-    return Normal(z @ W.T + b, noise).log_prob(x).mean(dim=1) - standard_kl(mu, logvar)
-
-
-@wrong("elbo.one_sample", says="You add the KL")
-def kl_added(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar / 2) * eps
-    return Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1) + standard_kl(mu, logvar)
-
-
-@wrong("elbo.one_sample", says="negative ELBO")
-def loss_returned(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar / 2) * eps
-    return standard_kl(mu, logvar) - Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1)
-
-
-@wrong("elbo.one_sample", says="one number for each image")
-def batch_mean(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar / 2) * eps
-    return (Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1) - standard_kl(mu, logvar)).mean()
-
-
-@wrong("elbo.one_sample", says="sigma = exp(logvar / 2)")
-def variance_times_noise(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar) * eps
-    return Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1) - standard_kl(mu, logvar)
-
-
-@wrong("elbo.one_sample", says="decode z")
-def decodes_mu(x, mu, logvar, eps, W, b, noise):
-    return Normal(mu @ W.T + b, noise).log_prob(x).sum(dim=1) - standard_kl(mu, logvar)
-
-
-@wrong("elbo.one_sample", says="b is missing")
-def no_offset(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar / 2) * eps
-    return Normal(z @ W.T, noise).log_prob(x).sum(dim=1) - standard_kl(mu, logvar)
-
-
-@wrong("elbo.one_sample", says="The constants are missing")
-def no_constants(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar / 2) * eps
-    error = (x - z @ W.T - b).pow(2).sum(1)
-    return -error / (2 * noise**2) - standard_kl(mu, logvar)
-
-
-@wrong("elbo.one_sample", says="the standard deviation of the pixels")
-def noise_as_a_variance(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar / 2) * eps
-    covariance = noise * torch.eye(x.shape[1])
-    log_px = MultivariateNormal(z @ W.T + b, covariance).log_prob(x)
-    return log_px - standard_kl(mu, logvar)
-
-
-@wrong("elbo.one_sample", says="squared error")
-def mse(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar / 2) * eps
-    return -(x - z @ W.T - b).pow(2).sum(1) - standard_kl(mu, logvar)
-
-
-@wrong("elbo.one_sample", says="The KL is missing")
-def autoencoder(x, mu, logvar, eps, W, b, noise):
-    z = mu + torch.exp(logvar / 2) * eps
-    return Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1)
-
-
-@wrong("elbo.one_sample", says="The code is detached")
-def sample_without_gradient(x, mu, logvar, eps, W, b, noise):
-    with torch.no_grad():
-        z = mu + torch.exp(logvar / 2) * eps
-    return Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1) - standard_kl(mu, logvar)
-
-
 @wrong("elbo.one_sample", says="expected")
 def marginal_likelihood(x, mu, logvar, eps, W, b, noise):
     """log p(x), which is what the bound is a bound of."""
@@ -446,55 +242,6 @@ class ScoreGradient:
         return (d / sigma - 1) * (d / sigma + 1) / sigma
 
 
-@wrong("elbo.score_gradient", says="averaged over the draws")
-def averages(f, z, mu, sigma):
-    d = z - mu
-    return (f * d / sigma**2).mean(), (f * (d**2 - sigma**2) / sigma**3).mean()
-
-
-@wrong("elbo.score_gradient", says="multiply each by f")
-def scores_alone(f, z, mu, sigma):
-    return (z - mu) / sigma**2, ((z - mu) ** 2 - sigma**2) / sigma**3
-
-
-@wrong("elbo.score_gradient", says="(z - mu) in the score for mu")
-def mu_minus_z(f, z, mu, sigma):
-    return f * (mu - z) / sigma**2, f * ((z - mu) ** 2 - sigma**2) / sigma**3
-
-
-@wrong("elbo.score_gradient", says="sigma^2, not by sigma")
-def one_sigma(f, z, mu, sigma):
-    return f * (z - mu) / sigma, f * ((z - mu) ** 2 - sigma**2) / sigma**3
-
-
-@wrong("elbo.score_gradient", says="The -1/sigma is missing")
-def normalizer_forgotten(f, z, mu, sigma):
-    return f * (z - mu) / sigma**2, f * (z - mu) ** 2 / sigma**3
-
-
-@wrong("elbo.score_gradient", says="log sigma")
-def by_log_sigma(f, z, mu, sigma):
-    return f * (z - mu) / sigma**2, f * ((z - mu) ** 2 - sigma**2) / sigma**2
-
-
-@wrong("elbo.score_gradient", says="the variance. It is the standard deviation")
-def variance_given(f, z, mu, sigma):
-    d = z - mu
-    s = torch.sqrt(sigma)
-    return f * d / sigma, f * (d**2 - sigma) / s**3
-
-
-@wrong("elbo.score_gradient", says="swapped")
-def other_order(f, z, mu, sigma):
-    return f * ((z - mu) ** 2 - sigma**2) / sigma**3, f * (z - mu) / sigma**2
-
-
-@wrong("elbo.score_gradient", says="baseline")
-def centered(f, z, mu, sigma):
-    f = f - f.mean()
-    return f * (z - mu) / sigma**2, f * ((z - mu) ** 2 - sigma**2) / sigma**3
-
-
 @wrong("elbo.score_gradient", says="expected 2 results")
 def only_mu(f, z, mu, sigma):
     return f * (z - mu) / sigma**2
@@ -550,62 +297,6 @@ def iwae_in_double(log_w):
 def through_softmax(log_w):
     # log_softmax is log_w minus its logsumexp, so their difference gives it back
     return (log_w - torch.log_softmax(log_w, dim=0))[0] - math.log(len(log_w))
-
-
-@wrong("elbo.iwae", says="mean of the log-weights")
-def elbo_instead(log_w):
-    return log_w.sum(0) / len(log_w)
-
-
-@wrong("elbo.iwae", says="log K is missing")
-def sum_of_weights(log_w):
-    return torch.logsumexp(log_w, dim=0)
-
-
-@wrong("elbo.iwae", says="subtract log K")
-def divides_the_logarithm(log_w):
-    return torch.logsumexp(log_w, dim=0) / log_w.shape[0]
-
-
-@wrong("elbo.iwae", says="leaves the range of a float")
-def plain(log_w):
-    return torch.log(torch.mean(torch.exp(log_w), dim=0))
-
-
-@wrong("elbo.iwae", says="the draws are dim=0")
-def wrong_dimension(log_w):
-    return torch.logsumexp(log_w, dim=1) - math.log(log_w.shape[1])
-
-
-@wrong("elbo.iwae", says="one number for each image")
-def mean_of_images(log_w):
-    return (torch.logsumexp(log_w, dim=0) - math.log(len(log_w))).mean()
-
-
-@wrong("elbo.iwae", says="did not add it again")
-def top_forgotten(log_w):
-    return (log_w - log_w.amax(0)).exp().mean(0).log()
-
-
-@wrong("elbo.iwae", says="the largest log-weight. It is the first step")
-def biggest_only(log_w):
-    return log_w.amax(dim=0)
-
-
-@wrong("elbo.iwae", says="this is the loss")
-def returned_as_loss(log_w):
-    return math.log(len(log_w)) - torch.logsumexp(log_w, dim=0)
-
-
-@wrong("elbo.iwae", says="pooled all images")
-def all_in_one(log_w):
-    return torch.logsumexp(log_w, dim=(0, 1)) - math.log(log_w.numel())
-
-
-@wrong("elbo.iwae", says="detached")
-def no_gradient(log_w):
-    with torch.no_grad():
-        return torch.logsumexp(log_w, dim=0) - math.log(len(log_w))
 
 
 @wrong("elbo.iwae", says="leaves the range of a float")
