@@ -332,7 +332,7 @@ def untouched(points: float = 1) -> Callable[[Exercise], Test]:
             expected = exercise.solve(*copies(args))
             try:
                 close(answer(*given), expected)
-            except AssertionError as error:
+            except (AssertionError, RuntimeError) as error:  # wrong, or it raised something
                 raise NotJudged("This is judged once the values are right.") from error
             for i, (before, after) in enumerate(zip(args, given, strict=True), start=1):
                 if isinstance(before, torch.Tensor):

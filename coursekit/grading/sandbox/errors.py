@@ -1,7 +1,7 @@
 """What can go wrong with an answer, and with what runs it."""
 
 
-class AnswerError(Exception):
+class AnswerError(RuntimeError):
     """The answer raised, took too long, or ended its process. The message is for the student."""
 
 
