@@ -312,7 +312,7 @@ def _edges(g: Generator) -> tuple[Tensor, int, Tensor]:
         "First make K copies of the code, then change one column.",
         "code.expand(K, -1) is no copy: all rows share memory. code.repeat(K, 1) is one.",
         "Make as many copies as there are values. Then assign the values to column `dim` of all "
-        "rows at once, and return the copies.",
+        "rows at once.",
     ),
     explanation="repeat gives every row its own memory, so the assignment changes neither another "
     "row nor the code.",
