@@ -44,60 +44,6 @@ class Line(nn.Module):
         return torch.vmap(lambda a: a * z1 + (1 - a) * z2)(w)
 
 
-@wrong("interpolation.lerp", says="runs the other way")
-def reversed_line(z1, z2, w):
-    return w[:, None] * z2 + (1 - w[:, None]) * z1
-
-
-@wrong("interpolation.lerp", says="runs the other way")
-def torch_order(z1, z2, w):
-    return torch.lerp(z1.expand(len(w), -1), z2.expand(len(w), -1), w[:, None])
-
-
-@wrong("interpolation.lerp", says="add up to 1")
-def no_complement(z1, z2, w):
-    return z2 + torch.outer(w, z1)
-
-
-@wrong("interpolation.lerp", says="weight both codes by w")
-def w_twice(z1, z2, w):
-    return torch.outer(w, z1) + torch.outer(w, z2)
-
-
-@wrong("interpolation.lerp", says="(L, K)")
-def as_columns(z1, z2, w):
-    return z1[:, None] * w + z2[:, None] * (1 - w)
-
-
-@wrong("interpolation.lerp", says="ignore the values of w")
-def evenly(z1, z2, w):
-    w = torch.linspace(0, 1, len(w))[:, None]
-    return w * z1 + (1 - w) * z2
-
-
-@wrong("interpolation.lerp", says="clamp")
-def stays_between(z1, z2, w):
-    w = torch.clamp(w, min=0, max=1)[:, None]
-    return w * z1 + (1 - w) * z2
-
-
-@wrong("interpolation.lerp", says="scaled to another length")
-def renormalized(z1, z2, w):
-    z = w[:, None] * z1 + (1 - w[:, None]) * z2
-    return torch.nn.functional.normalize(z, dim=1) * torch.linalg.norm(z1)
-
-
-@wrong("interpolation.lerp", says="sign is turned")
-def minus(z1, z2, w):
-    return z2 - torch.outer(w, z1 - z2)
-
-
-@wrong("interpolation.lerp", says="detached")
-def by_numpy(z1, z2, w):
-    a, b, c = z1.detach().numpy(), z2.detach().numpy(), w.detach().numpy()[:, None]
-    return torch.from_numpy(c * a + (1 - c) * b)
-
-
 @wrong("interpolation.lerp", says="change a tensor")
 def spoils_the_weights(z1, z2, w):
     result = torch.outer(w.clone(), z1) + torch.outer(1 - w, z2)
@@ -114,20 +60,25 @@ def no_return(z1, z2, w):
 # --- interpolation.slerp ------------------------------------------------------------------------
 
 
+def unit(z):
+    return z / z.norm()
+
+
+def between(u1, u2, w, theta):
+    """Directions by the formula that divides by sin(theta)."""
+    arc = torch.outer(torch.sin(w * theta), u1) + torch.outer(torch.sin((1 - w) * theta), u2)
+    return arc / torch.sin(theta)
+
+
 @right("interpolation.slerp")
-def as_in_the_book(z1, z2, w):
-    return by_the_sines(z1, z2, w)
-
-
-def by_the_sines(z1, z2, w):
-    n1, n2 = z1.norm(), z2.norm()
-    u1, u2 = z1 / n1, z2 / n2
-    theta = torch.acos((u1 @ u2).clamp(-1, 1))
-    w = w[:, None]
-    if torch.sin(theta) < 1e-6:
-        return (w * n1 + (1 - w) * n2) * u1
-    direction = torch.sin(w * theta) * u1 + torch.sin((1 - w) * theta) * u2
-    return (w * n1 + (1 - w) * n2) * direction / torch.sin(theta)
+def in_double_precision(z1, z2, w):
+    a, b, w = z1.double(), z2.double(), w.double()[:, None]
+    u1, u2 = unit(a), unit(b)
+    theta = 2 * torch.atan2((u1 - u2).norm(), (u1 + u2).norm())
+    side = u1 - (u1 @ u2) * u2
+    side = side / side.norm().clamp(min=1e-12)
+    direction = torch.cos(w * theta) * u2 + torch.sin(w * theta) * side
+    return (w * a.norm() + (1 - w) * b.norm()) * direction
 
 
 @right("interpolation.slerp")
@@ -181,79 +132,25 @@ class Arc:
         return (sines @ units) * (weights @ lengths)[:, None]
 
 
-@wrong("interpolation.slerp", says="straight line")
-def a_lerp(z1, z2, w):
-    return torch.outer(w, z1) + torch.outer(1 - w, z2)
-
-
-@wrong("interpolation.slerp", says="other way")
-def backwards(z1, z2, w):
-    return by_the_sines(z2, z1, w)
-
-
-@wrong("interpolation.slerp", says="unit vectors: multiply")
-def length_forgotten(z1, z2, w):
-    return by_the_sines(z1 / z1.norm(), z2 / z2.norm(), w)
-
-
-@wrong("interpolation.slerp", says="put in the codes themselves")
-def shoemake_raw(z1, z2, w):
-    theta = torch.acos(torch.cosine_similarity(z1, z2, dim=0))
-    a, b = torch.sin(w * theta) / torch.sin(theta), torch.sin((1 - w) * theta) / torch.sin(theta)
-    return torch.outer(a, z1) + torch.outer(b, z2)
-
-
-@wrong("interpolation.slerp", says="faster in the middle")
-def normalized_lerp(z1, z2, w):
-    u = torch.outer(w, z1 / z1.norm()) + torch.outer(1 - w, z2 / z2.norm())
-    return u / u.norm(dim=1, keepdim=True) * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
-
-
-@wrong("interpolation.slerp", says="norm is that of z1")
-def first_norm(z1, z2, w):
-    return by_the_sines(z1, z2 * (z1.norm() / z2.norm()), w)
-
-
-@wrong("interpolation.slerp", says="divide by sin(theta)")
-def no_denominator(z1, z2, w):
-    u1, u2 = z1 / z1.norm(), z2 / z2.norm()
-    theta = torch.acos((u1 @ u2).clamp(-1, 1))
-    arc = torch.outer(torch.sin(w * theta), u1) + torch.outer(torch.sin((1 - w) * theta), u2)
-    return arc * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
-
-
-@wrong("interpolation.slerp", says="take its acos")
-def no_acos(z1, z2, w):
-    u1, u2 = z1 / z1.norm(), z2 / z2.norm()
-    theta = u1 @ u2
-    arc = torch.outer(torch.sin(w * theta), u1) + torch.outer(torch.sin((1 - w) * theta), u2)
-    return arc / torch.sin(theta) * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
-
-
 @wrong("interpolation.slerp", says="0 / 0 is nan")
 def no_care_at_zero(z1, z2, w):
-    u1, u2 = z1 / z1.norm(), z2 / z2.norm()
-    theta = torch.acos((u1 @ u2).clamp(-1, 1))
-    arc = torch.outer(torch.sin(w * theta), u1) + torch.outer(torch.sin((1 - w) * theta), u2)
-    return arc / torch.sin(theta) * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
+    theta = torch.acos((unit(z1) @ unit(z2)).clamp(-1, 1))
+    return between(unit(z1), unit(z2), w, theta) * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
 
 
 @wrong("interpolation.slerp", says="acos of that is nan")
 def no_clamp(z1, z2, w):
-    u1, u2 = z1 / z1.norm(), z2 / z2.norm()
-    theta = torch.acos(u1 @ u2)
-    if theta == 0:
-        return (w * z1.norm() + (1 - w) * z2.norm())[:, None] * u1
-    arc = torch.outer(torch.sin(w * theta), u1) + torch.outer(torch.sin((1 - w) * theta), u2)
-    return arc / torch.sin(theta) * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
+    theta = torch.acos(unit(z1) @ unit(z2))
+    direction = unit(z1) if theta == 0 else between(unit(z1), unit(z2), w, theta)
+    return direction * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
 
 
 @wrong("interpolation.slerp", says="inner product is negative")
 def shortest_way_round(z1, z2, w):
     # as for quaternions, where z and -z are the same rotation: not so for codes
-    if z1 @ z2 < 0:
-        z2 = -z2
-    return by_the_sines(z1, z2, w)
+    theta = torch.acos((unit(z1) @ unit(z2)).abs().clamp(max=1 - 1e-7))
+    direction = between(unit(z1), unit(z2) * torch.sign(z1 @ z2), w, theta)
+    return direction * (w * z1.norm() + (1 - w) * z2.norm())[:, None]
 
 
 # --- interpolation.attribute --------------------------------------------------------------------
@@ -289,54 +186,6 @@ def with_where(codes, mask):
 def by_index(codes, mask):
     yes, no = mask.nonzero().squeeze(1), mask.logical_not().nonzero().squeeze(1)
     return codes.index_select(0, yes).double().mean(0) - codes.index_select(0, no).double().mean(0)
-
-
-@wrong("interpolation.attribute", says="sign is turned")
-def removes_it(codes, mask):
-    return codes[~mask].mean(0) - codes[mask].mean(0)
-
-
-@wrong("interpolation.attribute", says="mean code with")
-def only_with(codes, mask):
-    return torch.mean(codes[mask], dim=0)
-
-
-@wrong("interpolation.attribute", says="mean of all codes")
-def against_everybody(codes, mask):
-    return codes[mask].mean(dim=0) - codes.mean(dim=0)
-
-
-@wrong("interpolation.attribute", says="You take sums")
-def summed(codes, mask):
-    return (codes * mask[:, None]).sum(0) - (codes * ~mask[:, None]).sum(0)
-
-
-@wrong("interpolation.attribute", says="number of all codes")
-def mean_of_products(codes, mask):
-    return (codes * mask[:, None]).mean(0) - (codes * ~mask[:, None]).mean(0)
-
-
-@wrong("interpolation.attribute", says="length 1")
-def unit_length(codes, mask):
-    return nn.functional.normalize(codes[mask].mean(0) - codes[~mask].mean(0), dim=0)
-
-
-@wrong("interpolation.attribute", says="medians")
-def robust(codes, mask):
-    return torch.quantile(codes[mask], 0.5, dim=0, interpolation="lower") - torch.quantile(
-        codes[~mask], 0.5, dim=0, interpolation="lower"
-    )
-
-
-@wrong("interpolation.attribute", says="one number a dimension")
-def over_all(codes, mask):
-    return codes[mask].mean() - codes[~mask].mean()
-
-
-@wrong("interpolation.attribute", says="detached")
-def under_no_grad(codes, mask):
-    with torch.no_grad():
-        return codes[mask].mean(0) - codes[~mask].mean(0)
 
 
 @wrong("interpolation.attribute", says="change a tensor")
@@ -384,71 +233,6 @@ def one_hot(code, dim, values):
 @right("interpolation.traversal")
 def where(code, dim, values):
     return torch.where(torch.arange(len(code)) == dim, values[:, None], code)
-
-
-@wrong("interpolation.traversal", says="You add the values")
-def adds(code, dim, values):
-    codes = code.repeat(len(values), 1)
-    codes[:, dim] += values
-    return codes
-
-
-@wrong("interpolation.traversal", says="multiply the coordinate")
-def scales(code, dim, values):
-    codes = code.repeat(len(values), 1)
-    codes[:, dim] *= values
-    return codes
-
-
-@wrong("interpolation.traversal", says="yours are 0")
-def from_zeros(code, dim, values):
-    codes = torch.zeros(len(values), len(code))
-    codes[:, dim] = values
-    return codes
-
-
-@wrong("interpolation.traversal", says="All coordinates change")
-def whole_row(code, dim, values):
-    codes = code.repeat(len(values), 1)
-    codes[:] = values[:, None]
-    return codes
-
-
-@wrong("interpolation.traversal", says="count dimensions from 1")
-def off_by_one(code, dim, values):
-    codes = code.repeat(len(values), 1)
-    codes[:, dim - 1] = values
-    return codes
-
-
-@wrong("interpolation.traversal", says="they share memory")
-def same_object(code, dim, values):
-    row, rows = code.clone(), []
-    for value in values:
-        row[dim] = value
-        rows.append(row)
-    return torch.stack(rows)
-
-
-@wrong("interpolation.traversal", says="Yours is (L, K)")
-def columns(code, dim, values):
-    codes = code[:, None].repeat(1, len(values))
-    codes[dim] = values
-    return codes
-
-
-@wrong("interpolation.traversal", says="is not set")
-def sets_a_copy(code, dim, values):
-    codes = code.repeat(len(values), 1)
-    codes[:, dim].clone().copy_(values)
-    return codes
-
-
-@wrong("interpolation.traversal", says="detached")
-def without_gradient(code, dim, values):
-    codes = code.detach().repeat(len(values), 1)
-    codes[:, dim] = values.detach()
-    return codes
 
 
 @wrong("interpolation.traversal", says="change a tensor")
