@@ -35,8 +35,8 @@ def floating(value: object) -> bool:
 def copies(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The same arguments again, so that a call cannot spoil them.
 
-    Tensors, generators, modules and optimizers are copied; a copied optimizer moves the weights of
-    the copied module.
+    Tensors, generators, lists, modules and optimizers are copied; a copied optimizer moves the
+    weights of the copied module.
     """
     memo: dict[int, Any] = {}
     return tuple(_copy(arg, memo) for arg in args)
@@ -52,6 +52,8 @@ def _copy(arg: Any, memo: dict[int, Any]) -> Any:
         for old, new in zip(arg.parameters(), module.parameters(), strict=True):
             new.grad = None if old.grad is None else old.grad.clone()  # deepcopy leaves it out
         return module
+    if isinstance(arg, list):
+        return [_copy(item, memo) for item in arg]
     return deepcopy(arg, memo) if isinstance(arg, Optimizer) else arg
 
 

@@ -59,9 +59,10 @@ def _densities(g: Generator) -> tuple[Tensor, Tensor]:
 
 
 def _with_gaps(g: Generator) -> tuple[Tensor, Tensor]:
-    """Points where one density is 0, and points where both are."""
+    """Points where one density is 0, points where both are, and points where both are tiny."""
     p_data, p_g = _densities(g)
     p_data[:4], p_g[2:6] = 0.0, 0.0
+    p_data[6:], p_g[6:] = 1e-8 * p_data[6:], 1e-8 * p_g[6:]
     return p_data, p_g
 
 
@@ -72,9 +73,9 @@ def _with_gaps(g: Generator) -> tuple[Tensor, Tensor]:
         values(points=2, name="is the share of the data's density"),
         gradients(name="lets the gradient through to both densities"),
         values(
-            name="holds where one density or both are 0",
-            hidden="Try p_data = [0, 1, 0], p_g = [1, 0, 0]: D is 0, 1 and, where neither is "
-            "found, 1/2.",
+            name="holds where one density or both are 0 or tiny",
+            hidden="Try p_data = [0, 1, 0, 1e-8], p_g = [1, 0, 0, 3e-8]: D is 0, 1, 1/4 at the "
+            "end and, where neither is found, 1/2.",
             inputs=_with_gaps,
         ),
         untouched(),

@@ -67,6 +67,10 @@ def last_row_forgotten(mu, logvar):
         ),
         (lambda mu, logvar: kl(mu, mu), "does not depend on logvar"),
         (one_by_one, "the result is right for a batch of one"),
+        (
+            lambda mu, logvar: kl(mu, logvar) + 0.5 * (mu.sum(dim=1) ** 2 - (mu**2).sum(dim=1)),
+            "right for one column",
+        ),
         (last_row_forgotten, "but for the last row"),
         (lambda mu, logvar: kl(mu, logvar) * (1 + 1e-3 * mu[:, 0]), "small number"),
         (lambda mu, logvar: kl(mu, logvar.log()), "is nan"),
@@ -82,6 +86,36 @@ def last_row_forgotten(mu, logvar):
 def test_an_answer_of_one_number_per_row(answer: Answer, expected: str) -> None:
     assert expected.lower() in said(KL, answer).lower()
     assert bool(expected) == bool(said(KL, answer))
+
+
+def weighted(x, weight, scale):
+    return (x * weight).sum(dim=1) * scale
+
+
+WEIGHTED = exercise(lambda g: (randn(g, 6, 3), 0.5 + rand(g, 3), 0.5 + rand(g).item()), weighted)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (lambda x, w, s: (x * w.sqrt()).sum(dim=1) * s, "right where weight is 1 everywhere"),
+        (lambda x, w, s: (x * w).sum(dim=1) * s**2 + s - 1, "right where scale is 1 everywhere"),
+        (lambda x, w, s: weighted(x, 0 * w + 1, s), "does not depend on weight"),
+    ],
+)
+def test_an_answer_that_is_right_for_simpler_arguments(answer: Answer, expected: str) -> None:
+    assert expected in said(WEIGHTED, answer)
+
+
+def spread(x):
+    if len(x) == 1:
+        raise KeyboardInterrupt("some libraries crash on the covariance of one row")
+    return torch.linalg.eigvalsh(torch.cov(x.T))
+
+
+def test_an_answer_is_not_called_where_the_solution_makes_no_sense() -> None:
+    asked = exercise(lambda g: (randn(g, 6, 3),), lambda x: torch.cov(x.T).flatten())
+    assert said(asked, spread) == ""
 
 
 def sample(mu, logvar, generator):

@@ -6,6 +6,7 @@ and the solution are called on the exercise's own inputs, and their results are 
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,15 +48,24 @@ def _difference(exercise: Exercise, answer: Answer) -> str | None:
         return None
     if len(rights[0]) > 1 and (said := _swapped(gots[0], rights[0])) is not None:
         return said
+    wrong = False
     for number, (got, right) in enumerate(zip(gots[0], rights[0], strict=True)):
         if _same(got, right) and _same(gots[1][number], rights[1][number]):
             continue
+        wrong = True
         which = "The result" if len(rights[0]) == 1 else f"Result {number + 1}"
         pairs = [(got, right), (gots[1][number], rights[1][number])]
-        said = _of_values(pairs, calls[0], names)
-        if said is None:
-            said = _for_one_row(calls[0], number) or _share(got, right)
-        return f"{which} {said}" if said else None
+        said = (
+            _of_values(pairs, calls[0], names)
+            or _for_one(calls, number)
+            or _nearly(got, right)
+            or _for_special(calls, number, names)
+            or _share(got, right)
+        )
+        if said is not None:
+            return f"{which} {said}"
+    if wrong:
+        return None
     return _gradient(calls[0], names)
 
 
@@ -209,29 +219,68 @@ def _sizes(shape: tuple[int, ...]) -> Iterator[tuple[int, str]]:
         yield math.prod(shape), "the number of entries"
 
 
-def _for_one_row(call: _Call, number: int) -> str | None:
-    """Whether an answer that is wrong for a batch is right for each row by itself."""
-    rows = [arg.shape[0] for arg in call.args if isinstance(arg, Tensor) and arg.dim() > 1]
-    if not rows or rows[0] < 2:
-        return None
-    one = tuple(
-        arg[:1] if isinstance(arg, Tensor) and arg.dim() and arg.shape[0] == rows[0] else arg
-        for arg in call.args
-    )
+def _right_for(call: _Call, number: int, args: tuple[Any, ...]) -> bool:
+    """Whether this result of the answer is right for other arguments."""
     try:
-        right, got = call.result(call.exercise.solve, one), call.result(call.answer, one)
-    except (AnswerError, RuntimeError, ValueError, IndexError):
-        return None
-    rights, gots = _flat(right), _flat(got)
-    if rights is None or gots is None or len(gots) <= number:
-        return None
-    if gots[number].shape == rights[number].shape and _same(gots[number], rights[number]):
-        return "is right for a batch of one and wrong for more: the rows of a batch get mixed up."
+        with warnings.catch_warnings():
+            # The covariance of one row is NaN, and some libraries crash on NaN: where the
+            # solution warns or is not finite, the answer is not called.
+            warnings.simplefilter("error")
+            rights = _flat(call.result(call.exercise.solve, args))
+        if rights is None or not all(right.isfinite().all() for right in rights):
+            return False
+        gots = _flat(call.result(call.answer, args))
+    except (AnswerError, RuntimeError, ValueError, IndexError, Warning):
+        return False
+    if gots is None or len(gots) != len(rights):
+        return False
+    # Where 0 is expected, much is right by chance.
+    return bool(rights[number].any()) and _same(gots[number], rights[number])
+
+
+def _for_one(calls: list[_Call], number: int) -> str | None:
+    """Whether an answer that is wrong is right for one row, or for one column."""
+    for axis, says in (
+        (0, "is right for a batch of one and wrong for more: the rows of a batch get mixed up."),
+        (-1, "is right for one column and wrong for more: the last dimension gets mixed up."),
+    ):
+        args = [call.args for call in calls]
+        sizes = [arg.shape[axis] for arg in args[0] if isinstance(arg, Tensor) and arg.dim() > 1]
+        if sizes and sizes[0] > 1:
+            ones = [tuple(_first(arg, axis, sizes[0]) for arg in given) for given in args]
+            if all(_right_for(call, number, one) for call, one in zip(calls, ones, strict=True)):
+                return says
     return None
 
 
-def _share(got: Tensor, right: Tensor) -> str | None:
-    """How much of the result is right, where some of it is."""
+def _for_special(calls: list[_Call], number: int, names: list[str]) -> str | None:
+    """A number or a vector for which an answer that is wrong is right, if it is 0 or 1."""
+
+    def right_with(call: _Call, place: int, value: int) -> bool:
+        arg = call.args[place]
+        special = torch.full_like(arg, value) if isinstance(arg, Tensor) else float(value)
+        return _right_for(call, number, (*call.args[:place], special, *call.args[place + 1 :]))
+
+    for place, (name, arg) in enumerate(zip(names, calls[0].args, strict=False)):
+        if isinstance(arg, float) or (floating(arg) and arg.dim() < 2):
+            for value in (1, 0):
+                if all(right_with(call, place, value) for call in calls):
+                    return (
+                        f"is right where {name} is {value} everywhere, and wrong elsewhere: look "
+                        f"at what you do with {name}."
+                    )
+    return None
+
+
+def _first(arg: Any, axis: int, size: int) -> Any:
+    """The first row or column of a tensor that has `size` of them; anything else as it is."""
+    if isinstance(arg, Tensor) and arg.dim() and arg.shape[axis] == size:
+        return arg.narrow(axis, 0, 1)
+    return arg
+
+
+def _nearly(got: Tensor, right: Tensor) -> str | None:
+    """Whether all rows but one are right, or all entries nearly right."""
     if got.shape != right.shape or not right.numel():
         return None
     good = torch.isclose(got, right, rtol=RTOL, atol=RTOL / 10)
@@ -245,6 +294,14 @@ def _share(got: Tensor, right: Tensor) -> str | None:
             f"is off by at most {error:.1%}: look for a small number that is added for safety, an "
             "approximation, or low precision."
         )
+    return None
+
+
+def _share(got: Tensor, right: Tensor) -> str | None:
+    """How much of the result is right, where some of it is."""
+    if got.shape != right.shape or not right.numel():
+        return None
+    good = torch.isclose(got, right, rtol=RTOL, atol=RTOL / 10)
     if good.any():
         positive = good[right > 0].all() and not good[right < 0].any()
         where = " (those that must be positive)" if positive and (right < 0).any() else ""
@@ -269,22 +326,32 @@ def _swapped(gots: list[Tensor], rights: list[Tensor]) -> str | None:
 def _ignored(call: _Call, names: list[str]) -> str | None:
     """An argument that changes the solution's result and not the answer's."""
     with seeded(PUBLIC, f"{call.exercise.id}/other") as generator:
-        others = call.exercise.draw(generator)
-    for place, (name, arg, other) in enumerate(zip(names, call.args, others, strict=False)):
-        if isinstance(arg, Generator):
-            right = call.result(call.exercise.solve, call.args, given=2)
-            got = call.result(call.answer, call.args, given=2)
-        elif isinstance(arg, Tensor | int | float) and getattr(arg, "shape", 0) == getattr(
-            other, "shape", 0
-        ):
-            changed = (*call.args[:place], other, *call.args[place + 1 :])
-            right = call.result(call.exercise.solve, changed)
-            got = call.result(call.answer, changed)
+        draws = [call.exercise.draw(generator) for _ in range(3)]
+    for place, name in enumerate(names[: len(call.args)]):
+        moved = False
+        for other in draws:
+            args, given = _with(call.args, place, other[place])
+            right = call.result(call.exercise.solve, args, given=given)
+            if _equal(right, call.right):
+                continue
+            if not _equal(call.result(call.answer, args, given=given), call.got):
+                break
+            moved = True
         else:
-            continue
-        if not _equal(right, call.right) and _equal(got, call.got):
-            return f"The result does not depend on {name}: it is the same whatever {name} is."
+            if moved:
+                return f"The result does not depend on {name}: it is the same whatever {name} is."
     return None
+
+
+def _with(args: tuple[Any, ...], place: int, other: Any) -> tuple[tuple[Any, ...], int]:
+    """The arguments with another one at `place`, where it fits, and the seed of a generator."""
+    arg = args[place]
+    if isinstance(arg, Generator):
+        return args, 2
+    fits = isinstance(arg, Tensor | int | float) and getattr(arg, "shape", 0) == getattr(
+        other, "shape", 0
+    )
+    return ((*args[:place], other, *args[place + 1 :]) if fits else args), 0
 
 
 def _gradient(call: _Call, names: list[str]) -> str | None:
