@@ -1,7 +1,8 @@
 """Exercises of the chapter on the variational autoencoder."""
 
 import copy
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -9,9 +10,19 @@ from torch.distributions import Bernoulli, Normal
 from torch.distributions import kl_divergence as divergence
 from torch.nn import functional as F
 
+from coursekit.exercises import (
+    Answer,
+    Failed,
+    FreeText,
+    close,
+    randn,
+    record,
+    same,
+    standard_normal,
+    tensor,
+    values,
+)
 from coursekit.exercises._decorated import Exercise
-from coursekit.exercises._exercise import Answer, FreeText
-from coursekit.exercises._helpers import Failed, close, same, standard_normal, tensor
 
 OWN = (
     "coursekit.objectives.kl_divergence",
@@ -20,6 +31,29 @@ OWN = (
     "coursekit.objectives.elbo_from_distributions",
     "coursekit.objectives.kl_by_dimension",
 )
+
+
+def _integers(g: Generator, low: int, high: int, count: int = 1) -> list[int]:
+    return torch.randint(low, high, (count,), generator=g).tolist()
+
+
+def _fresh(g: Generator) -> Generator:
+    """A generator to hand to the answer: never the one that the test itself draws from."""
+    return Generator().manual_seed(*_integers(g, 0, 2**31))
+
+
+def _follows(draw: Callable[[Generator], Tensor], generator: Generator) -> None:
+    """What is drawn depends on the generator's state, and on nothing else."""
+    start = generator.get_state()
+    first, second = draw(generator), draw(generator)
+    if torch.equal(generator.get_state(), start):
+        raise Failed("a generator was given, but nothing was drawn from it")
+    if torch.allclose(first, second, atol=1e-3):
+        raise Failed("two calls drew the same numbers: is a seed set in your function?")
+    generator.set_state(start)
+    if not torch.allclose(draw(generator), first, atol=1e-3):
+        raise Failed("the same state of the generator must give the same numbers")
+
 
 # --- vae.mix ------------------------------------------------------------------------------------
 
@@ -44,22 +78,22 @@ mix = Exercise(
 
 @mix.inputs
 def _pair(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    return *_images(g, 3, 4, 6), 0.1 + 0.8 * torch.rand(5, generator=g)
+    return *_image_pair(g, 3, 4, 6), 0.1 + 0.8 * torch.rand(5, generator=g)
 
 
-def _images(g: Generator, *shape: int) -> tuple[Tensor, Tensor]:
+def _image_pair(g: Generator, *shape: int) -> tuple[Tensor, Tensor]:
     return torch.rand(shape, generator=g), torch.rand(shape, generator=g)
 
 
 def _outside(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Weights on both sides of [0, 1]."""
     beyond = 0.5 + torch.rand(2, generator=g)
-    return *_images(g, 3, 4, 6), torch.cat([-beyond, 1 + beyond])
+    return *_image_pair(g, 3, 4, 6), torch.cat([-beyond, 1 + beyond])
 
 
 def _square(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """As many weights as the image has columns, rows and channels: shapes do not tell them."""
-    return *_images(g, 3, 3, 3), torch.rand(3, generator=g)
+    return *_image_pair(g, 3, 3, 3), torch.rand(3, generator=g)
 
 
 @mix.reference
@@ -950,360 +984,216 @@ def floor_of_logits(x: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(x, x, reduction="none").flatten(1).sum(1)
 
 
-# --- vae.epoch_mean -----------------------------------------------------------------------------
+def _epoch(g: Generator, sizes: list[int]) -> tuple[list[float], list[int]]:
+    return (100 + 20 * randn(g, len(sizes))).tolist(), sizes
 
-epoch = Exercise(
+
+@record(
     "vae.epoch_mean",
-    "epoch_mean",
-    contract=(
-        "epoch_mean(losses, sizes): of the K batches of an epoch, losses, a list of K floats, each "
-        "the mean over the images of its batch, and sizes, a list of K ints, how many images it "
-        "had; the last batch may be smaller. Returns a number: the mean loss of an image over the "
-        "whole epoch."
+    inputs=lambda g: _epoch(g, [16, 16, 16, 16, *_integers(g, 1, 8)]),
+    tests=(
+        values(points=2),
+        values(
+            name="holds for batches of any size",
+            inputs=lambda g: _epoch(g, _integers(g, 1, 50, 9)),
+        ),
+        values(
+            name="holds for a single batch",
+            hidden="With one batch its mean is the answer, whatever its size.",
+            inputs=lambda g: _epoch(g, _integers(g, 2, 20)),
+        ),
     ),
+    mistakes={
+        "loss * size": {
+            "loss": "You divide a sum over batches by the number of images: multiply each batch's "
+            "mean by its size first."
+        },
+        "total / sum(sizes)": {
+            "sum(losses) / len(losses)": "This is the mean of the batches' means, in which each "
+            "image of a small batch counts for more. Weight every batch by its size.",
+            "sum(losses) / sizes[0]": "You divide the sum of the losses by the batch size, but "
+            "there are as many losses as batches: this number grows with the data set.",
+            "sum(losses)": "You add up the batches' means. Weight them by size, and divide by the "
+            "number of images.",
+            "total": "This is the loss of all images together; divide by their number.",
+            "total / len(sizes)": "Divide the sum by the number of images, not of batches.",
+            "(total - losses[-1] * sizes[-1]) / sum(sizes[:-1])": "The last, smaller batch is "
+            "missing. Its images count like all others.",
+            "losses[0]": "This is the loss of the first batch alone, as of a loop that is left by "
+            "`break` or `return`: the rest of the data is never seen.",
+            "losses[-1]": "This is the loss of the last batch alone; every batch counts.",
+            "total / (sizes[0] * len(sizes))": "You count every batch as full: the last one has "
+            "fewer images.",
+        },
+    },
     hints=(
         "What would you get if you added up the losses of all images? And how many are there?",
         "A batch of n images with mean loss l contributes n * l to that sum.",
-        "return sum(l * n for l, n in zip(losses, sizes)) / sum(sizes)",
+        "Add up the products of loss and size over the batches, and divide by the sum of the "
+        "sizes.",
     ),
+    explanation="A batch's mean times its size is the sum over its images, so every image counts "
+    "the same.",
     see="chapter 3, 'Exercise 7: the loss of an epoch'",
     forbids=("coursekit.training.run.Means",),
 )
+def epoch_mean(losses, sizes):
+    """The mean loss per image over one epoch.
 
-
-Epoch = tuple[list[float], list[int]]
-
-
-@epoch.inputs
-def _batches(g: Generator) -> Epoch:
-    last = int(torch.randint(1, 8, (), generator=g))
-    return _some_losses(g, 5), [16, 16, 16, 16, last]
-
-
-def _some_losses(g: Generator, count: int) -> list[float]:
-    losses: list[float] = (100 + 20 * torch.randn(count, generator=g)).tolist()
-    return losses
-
-
-def _single(g: Generator) -> Epoch:
-    return _some_losses(g, 1), torch.randint(2, 20, (1,), generator=g).tolist()
-
-
-def _uneven(g: Generator) -> Epoch:
-    return _some_losses(g, 9), torch.randint(1, 50, (9,), generator=g).tolist()
-
-
-@epoch.reference
-def _epoch_mean(losses: list[float], sizes: list[int]) -> float:
-    return sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
-
-
-epoch.values("gives the mean over all images", points=2)
-epoch.values("holds for batches of any size", inputs=_uneven)
-epoch.values(
-    "holds for a single batch",
-    hidden=True,
-    hint="With one batch its mean is the answer, whatever its size.",
-    inputs=_single,
-)
-
-
-@epoch.wrong(
-    "This is the mean of the batches' means. The last batch has fewer images, and yet each of them "
-    "counts for more: weight every batch by its size."
-)
-def mean_of_means(losses: list[float], sizes: list[int]) -> float:
-    return sum(losses) / len(losses)
-
-
-@epoch.wrong(
-    "You divide the sum of the losses by the batch size. There are as many losses as batches: "
-    "this number grows with the data set and compares with nothing."
-)
-def over_batch_size(losses: list[float], sizes: list[int]) -> float:
-    return sum(losses) / sizes[0]
-
-
-@epoch.wrong("You add up the batches' means. Weight them by size, and divide by all images.")
-def sum_of_means(losses: list[float], sizes: list[int]) -> float:
-    return sum(losses)
-
-
-@epoch.wrong("This is the loss of all images together; divide by their number.")
-def total(losses: list[float], sizes: list[int]) -> float:
-    return _epoch_mean(losses, sizes) * sum(sizes)
-
-
-@epoch.wrong(
-    "You divide by the number of images what is a sum over batches: multiply each batch's mean by "
-    "its size first."
-)
-def means_over_images(losses: list[float], sizes: list[int]) -> float:
-    return sum(losses) / sum(sizes)
-
-
-@epoch.wrong("The sum over all images must be divided by the number of images, not of batches.")
-def total_over_batches(losses: list[float], sizes: list[int]) -> float:
-    return _epoch_mean(losses, sizes) * sum(sizes) / len(losses)
-
-
-@epoch.wrong("The last, smaller batch is missing. Its images count like all others.")
-def last_dropped(losses: list[float], sizes: list[int]) -> float:
-    return _epoch_mean(losses[:-1], sizes[:-1])
-
-
-@epoch.wrong(
-    "This is the loss of the first batch alone, as of a loop that is left by `break` or `return`: "
-    "the rest of the data is never seen."
-)
-def first_only(losses: list[float], sizes: list[int]) -> float:
-    return losses[0]
-
-
-@epoch.wrong("This is the loss of the last batch alone: it says little of the epoch.")
-def last_only(losses: list[float], sizes: list[int]) -> float:
-    return losses[-1]
-
-
-@epoch.wrong("You count every batch as full: the last one has fewer images.")
-def all_full(losses: list[float], sizes: list[int]) -> float:
-    return _epoch_mean(losses, sizes) * sum(sizes) / (sizes[0] * len(sizes))
-
-
-# --- vae.generate -------------------------------------------------------------------------------
-
-generation = Exercise(
-    "vae.generate",
-    "generate",
-    contract=(
-        "generate(vae, count, generator): new images from the prior, (count, C, H, W) in [0, 1]: "
-        "the means of p(x|z), of codes z (count, vae.latent_dim) drawn from N(0, I) by "
-        "`generator`. vae.decode(z) gives logits. Decodes in eval mode, without gradients, and "
-        "leaves the model in the mode, training or eval, in which it was."
-    ),
-    hints=(
-        "Three parts: remember vae.training and switch to eval mode; draw codes and decode them; "
-        "switch back.",
-        "torch.randn(count, vae.latent_dim, generator=generator) draws from the prior. "
-        "The mean of a Bernoulli with logits l is sigmoid(l). Put all of it under torch.no_grad().",
-        "was = vae.training; vae.eval(); with torch.no_grad(): x = vae.decode(torch.randn(count, "
-        "vae.latent_dim, generator=generator)).sigmoid(); vae.train(was); return x",
-    ),
-    see="chapter 3, 'Exercise 8: new faces'",
-)
+    losses: a list of K floats, each the mean over the images of one batch.
+    sizes: a list of K ints, the number of images in each batch.
+    Returns: a number.
+    """
+    # 1. The sum over all images: each batch counts as often as it has images.
+    # 2. Divide by the number of images.
+    ### BEGIN SOLUTION
+    total = sum(loss * size for loss, size in zip(losses, sizes, strict=True))
+    return total / sum(sizes)
+    ### END SOLUTION
 
 
 class _Decoder(nn.Module):
-    """A decoder that can be undone: in eval mode its logits are those of a linear layer.
+    """Stands for a VAE. In eval mode its logits are linear in z, so that z can be recovered.
 
-    It stands for a VAE in the tests. Its buffer `mode` tells which mode it was left in.
+    Its statistics are not those of codes from the prior. `mode` tells in which mode it was left.
     """
 
-    def __init__(self, latent_dim: int) -> None:
+    mode: Tensor
+
+    def __init__(self, latent_dim):
         super().__init__()
         self.latent_dim = latent_dim
-        self.norm = nn.BatchNorm1d(latent_dim)
-        self.mode: Tensor
         self.register_buffer("mode", torch.ones(()))
+        self.norm = nn.BatchNorm1d(latent_dim)
+        self.norm.get_buffer("running_mean").fill_(1.0)
+        self.norm.get_buffer("running_var").fill_(2.5)
+        self.norm.bias.data = torch.linspace(-2, 10, latent_dim)  # some pixels are all but white
 
-    def train(self, mode: bool = True) -> Any:
-        self.mode.fill_(float(mode))
+    def train(self, mode=True):
+        self.mode.fill_(mode)
         return super().train(mode)
 
+    def decode(self, z):
+        return self.norm(z).reshape(len(z), 1, 2, -1)
+
+    def likelihood(self, z):
+        return torch.distributions.Bernoulli(logits=self.decode(z))
+
     @property
-    def prior(self) -> Any:
-        zero = torch.zeros(self.latent_dim)
-        return torch.distributions.Independent(torch.distributions.Normal(zero, 1.0), 1)
-
-    def decode(self, z: Tensor) -> Tensor:
-        logits: Tensor = self.norm(z).reshape(len(z), 1, 2, -1)
-        return logits
-
-    def likelihood(self, z: Tensor) -> Any:
-        return torch.distributions.Independent(
-            torch.distributions.Bernoulli(logits=self.decode(z)), 3
-        )
+    def prior(self):
+        return torch.distributions.Normal(torch.zeros(self.latent_dim), 1.0)
 
 
-def _decoder(g: Generator, latent_dim: int = 16) -> _Decoder:
-    """In training mode, with statistics that a batch of codes from the prior does not have."""
-    decoder = _Decoder(latent_dim)
-    norm = decoder.norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    norm.running_mean.copy_(0.5 + torch.rand(latent_dim, generator=g))
-    norm.running_var.copy_(2 + torch.rand(latent_dim, generator=g))
+@record(
+    "vae.generate",
+    inputs=lambda g: (_Decoder(16), 50, _fresh(g)),
+    tests=(),
+    mistakes={
+        "vae.eval()": {
+            "": "You decode in training mode: batch normalization then uses the mean and variance "
+            "of your new codes, and every image depends on the others. Call vae.eval() first."
+        },
+        "vae.train(was_training)": {
+            "": "You left the model in eval mode; put it back into the mode in which it was."
+        },
+        "randn(count, vae.latent_dim, generator=generator)": {
+            "rand(count, vae.latent_dim, generator=generator)": "Your codes are uniform on [0, 1): "
+            "torch.rand. The prior is N(0, I): torch.randn.",
+            "rand(count, vae.latent_dim, generator=generator) * 2 - 1": "Your codes are uniform on "
+            "[-1, 1]. The prior is N(0, I): torch.randn.",
+            "zeros(count, vae.latent_dim)": "All your codes are 0, which gives one image only.",
+            "randn(1, vae.latent_dim, generator=generator).repeat(count, 1)": "All your images "
+            "share one code: draw (count, vae.latent_dim) numbers.",
+            "randn(count, vae.latent_dim)": "`generator` is ignored: pass it on to torch.randn.",
+        },
+        ".sigmoid()": {
+            "": "You return the logits. The mean of p(x|z) is their sigmoid.",
+            ".sigmoid().sigmoid()": "You apply the sigmoid twice: once turns logits into means.",
+            ".sigmoid().round()": "You cut the pixels at 1/2 into black and white. The mean of "
+            "p(x|z) is the sigmoid itself.",
+            ".clamp(0, 1)": "You clamp the logits to [0, 1]; the sigmoid makes probabilities of "
+            "them.",
+        },
+    },
+    hints=(
+        "Three parts: remember vae.training and switch to eval mode; draw codes and decode them; "
+        "switch back.",
+        "torch.randn draws from the prior, and takes the generator. The mean of a Bernoulli with "
+        "logits l is sigmoid(l). Put all of it under torch.no_grad().",
+        "Draw count rows of vae.latent_dim normal numbers with the given generator. Decode them "
+        "in eval mode, and apply the sigmoid. Then vae.train takes the mode that you remembered.",
+    ),
+    explanation="In eval mode an image depends on its own code only; the caller's mode comes back.",
+    see="chapter 3, 'Exercise 8: new faces'",
+)
+def generate(vae, count, generator):
+    """New images from the prior.
+
+    vae: has latent_dim, decode(z) -> logits, and the mode that every nn.Module has.
+    count: how many. generator: the torch.Generator that draws the codes.
+    Returns: (count, C, H, W) in [0, 1], means of p(x|z). Leaves the model's mode as it was.
+    """
+    # 1. Remember vae.training; switch to eval mode.
+    # 2. Draw (count, L) codes and decode them, without gradients.
+    # 3. From logits to means. Switch back.
+    ### BEGIN SOLUTION
+    was_training = vae.training
+    vae.eval()
     with torch.no_grad():
-        norm.bias.copy_(torch.randn(latent_dim, generator=g))
-    return decoder
+        z = torch.randn(count, vae.latent_dim, generator=generator)
+        images = vae.decode(z).sigmoid()
+    vae.train(was_training)
+    return images
+    ### END SOLUTION
 
 
-@generation.inputs
-def _model(g: Generator) -> tuple[_Decoder, int, Generator]:
-    return _decoder(g), 50, _fresh(g)
-
-
-def _fresh(g: Generator) -> Generator:
-    return Generator().manual_seed(int(torch.randint(2**31, (), generator=g)))
-
-
-@generation.reference
-def _generate(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    z = torch.randn(count, vae.latent_dim, generator=generator)
-    return copy.deepcopy(vae).eval().decode(z).sigmoid().detach()
-
-
-def _pictures(answer: Answer, vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    """What the answer generates, once it has shape and range."""
-    x = tensor(answer(vae, count, generator), (count, 1, 2, vae.latent_dim // 2), "the images")
-    x = x.detach().double()
-    if not (torch.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
+def _images(answer: Answer, vae: _Decoder, generator: Generator, count: int = 640) -> Tensor:
+    """What the answer generates, found to come from codes of the prior, decoded in eval mode."""
+    twin = copy.deepcopy(vae).eval()
+    offset = twin.decode(torch.zeros(1, vae.latent_dim)).detach()
+    slope = twin.decode(torch.ones(1, vae.latent_dim)).detach() - offset
+    x = tensor(answer(vae, count, generator), (count, *offset.shape[1:]), "the images")
+    pixels = x.detach().double()
+    if not ((pixels >= 0) & (pixels <= 1)).all():
         raise Failed("the images must have values in [0, 1]: decode gives logits")
+    codes = ((torch.logit(pixels) - offset) / slope).flatten(1)
+    standard_normal(codes, "the code behind your images, decoded in eval mode,")
     return x
 
 
-def _codes_behind(x: Tensor, vae: _Decoder) -> Tensor:
-    """The codes (B, L) that give the images in eval mode."""
-    norm = vae.norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-    return (torch.logit(x).flatten(1) - norm.bias.detach()) / scale + norm.running_mean
-
-
-@generation.test("decodes codes drawn from the prior, in eval mode", points=2)
+@generate.test("decodes codes drawn from the prior, in eval mode", points=2)
 def _from_prior(answer: Answer, g: Generator) -> None:
-    vae = _decoder(g)
-    before = copy.deepcopy(vae)
-    x = _pictures(answer, vae, 640, _fresh(g))
-    standard_normal(_codes_behind(x, before), "the code behind your images, decoded in eval mode,")
+    _images(answer, _Decoder(16), _fresh(g))
 
 
-@generation.test("leaves the model as it found it")
+@generate.test("leaves the model as it found it")
 def _as_found(answer: Answer, g: Generator) -> None:
-    for mode in (True, False):
-        vae = _decoder(g).train(mode)
-        before = copy.deepcopy(vae)
-        x = _pictures(answer, vae, 640, _fresh(g))
-        words = {True: "training mode", False: "eval mode"}
-        left = bool(vae.mode)
-        if left != mode:
-            raise Failed(f"the model was in {words[mode]}, and you left it in {words[left]}")
-        for was, now in zip(before.norm.buffers(), vae.norm.buffers(), strict=True):
-            same(now, was, "the statistics of the batch normalization changed: decode in eval mode")
-        standard_normal(_codes_behind(x, before), "the code behind your images")
+    for mode, left in (("training", "eval"), ("eval", "training")):
+        vae = _Decoder(16).train(mode == "training")
+        before = copy.deepcopy(vae.state_dict())
+        _images(answer, vae, _fresh(g))
+        same(vae.mode, before["mode"], f"it was in {mode} mode, and you left it in {left} mode")
+        for name, was in before.items():
+            same(vae.state_dict()[name], was, f"{name} changed: was the decoder in eval mode?")
 
 
-@generation.test("draws from the generator it is given")
+@generate.test("draws from the generator it is given")
 def _from_generator(answer: Answer, g: Generator) -> None:
-    vae, generator = _decoder(g), _fresh(g)
-    start = generator.get_state()
-    first = _pictures(answer, vae, 640, generator)
-    second = _pictures(answer, vae, 640, generator)
-    if torch.allclose(first, second, atol=1e-4):
-        raise Failed("two calls gave the same images: is a seed set in your function?")
-    if torch.equal(generator.get_state(), start):
-        raise Failed("a generator was given, but nothing was drawn from it")
-    generator.set_state(start)
-    if not torch.allclose(_pictures(answer, vae, 640, generator), first, atol=1e-4):
-        raise Failed("the same generator state must give the same images")
-    standard_normal(_codes_behind(first, vae), "the code behind your images")
+    _follows(lambda own: _images(answer, _Decoder(16), own), _fresh(g))
 
 
-@generation.test("keeps nothing for gradients")
+@generate.test("keeps nothing for gradients")
 def _no_graph(answer: Answer, g: Generator) -> None:
-    vae, generator = _decoder(g), _fresh(g)
-    images = answer(vae, 640, generator)
-    tensor(images, (640, 1, 2, vae.latent_dim // 2), "the images")
-    if images.requires_grad:
-        raise Failed(
-            "the images carry a graph for gradients, which costs memory and time: decode under "
-            "torch.no_grad()"
-        )
-    standard_normal(_codes_behind(images.double(), vae), "the code behind your images")
+    if _images(answer, _Decoder(16), _fresh(g)).requires_grad:
+        raise Failed("the images carry a graph for gradients: decode under torch.no_grad()")
 
 
-@generation.test(
+@generate.test(
     "holds for a single image",
-    hidden=True,
-    hint="Try count = 1. In training mode batch normalization has no variance to divide by.",
+    hidden="Try count = 1. In training mode batch normalization has no variance to divide by.",
 )
 def _one_image(answer: Answer, g: Generator) -> None:
-    vae = _decoder(g, 3000)
-    before = copy.deepcopy(vae)
-    x = _pictures(answer, vae, 1, _fresh(g))
-    standard_normal(_codes_behind(x, before).reshape(60, 50), "the code behind your image")
-
-
-@torch.no_grad()
-def _decoded(vae: _Decoder, z: Tensor) -> Tensor:
-    was = vae.training
-    logits = vae.eval().decode(z)
-    vae.train(was)
-    return logits.sigmoid()
-
-
-@generation.wrong(
-    "You decode in training mode: batch normalization then uses the mean and variance of your new "
-    "codes, and every image depends on the others. Call vae.eval() first."
-)
-def in_training_mode(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return vae.decode(torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
-
-
-@generation.wrong(
-    "Your codes are uniform on [0, 1): torch.rand. The prior is N(0, I): torch.randn."
-)
-def uniform_codes(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _decoded(vae, torch.rand(count, vae.latent_dim, generator=generator))
-
-
-@generation.wrong("Your codes are uniform on [-1, 1]. The prior is N(0, I): torch.randn.")
-def uniform_both_sides(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _decoded(vae, 2 * torch.rand(count, vae.latent_dim, generator=generator) - 1)
-
-
-@generation.wrong("All your codes are 0: that gives the same image again and again.")
-def zero_codes(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _decoded(vae, torch.zeros(count, vae.latent_dim))
-
-
-@generation.wrong("One code serves all your images: draw (count, vae.latent_dim) numbers.")
-def one_code(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    code = torch.randn(1, vae.latent_dim, generator=generator)
-    return _decoded(vae, code.repeat(count, 1))
-
-
-@generation.wrong("You return the logits. The mean of p(x|z) is their sigmoid.")
-def logits_returned(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return torch.logit(_generate(vae, count, generator))
-
-
-@generation.wrong("You apply the sigmoid twice: once turns logits into means.")
-def twice_sigmoid(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _generate(vae, count, generator).sigmoid()
-
-
-@generation.wrong(
-    "You cut the pixels at 1/2 into black and white. The mean of p(x|z) is the sigmoid itself."
-)
-def thresholded(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return (_generate(vae, count, generator) > 0.5).float()
-
-
-@generation.wrong(
-    "You clamp the logits to [0, 1]. They are no probabilities yet: the sigmoid makes them so."
-)
-def clamped_logits(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return torch.logit(_generate(vae, count, generator)).clamp(0, 1)
-
-
-@generation.wrong(
-    "`generator` is ignored: your codes come from torch's global random numbers. "
-    "Pass it on: torch.randn(..., generator=generator)."
-)
-def global_numbers(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _decoded(vae, torch.randn(count, vae.latent_dim))
+    _images(answer, _Decoder(3000), _fresh(g), count=1)
 
 
 # --- Questions answered in prose ----------------------------------------------------------------
@@ -1313,9 +1203,10 @@ reduction = FreeText(
     "A report gives a test loss of 4,248,709 for its faces of 218x178 pixels, 'per batch of 64, "
     "summed'. A friend reports 0.57 for the same model. What might both have measured, and what "
     "must you know before you compare either with a third number?",
-    "One point: 4,248,709 / 64 = 66,386 nats an image, and / (3 * 218 * 178) = 0.570 nats a "
-    "pixel-channel; the friend averages over pixels. One point: the target (grey or binary, and "
-    "its entropy floor), beta, and whether the KL is in the number and reduced in the same way.",
+    "One point: 4,248,709 / 64 = 66,386 nats per image; divided by 3 * 218 * 178 that is 0.570 "
+    "nats per pixel and channel, so the friend averages over pixels. One point: the target (grey "
+    "or binary, and its entropy floor), beta, and whether the KL is in the number and reduced in "
+    "the same way.",
     2,
 )
 blur = FreeText(

@@ -918,11 +918,6 @@ def coarse_clamp(x):
 
 
 @right("vae.epoch_mean")
-def weighted(losses, sizes):
-    return sum(loss * size for loss, size in zip(losses, sizes)) / sum(sizes)
-
-
-@right("vae.epoch_mean")
 def in_a_loop(losses, sizes):
     total, count = 0.0, 0
     for i in range(len(losses)):
@@ -963,73 +958,6 @@ def running_mean(losses, sizes):
     return mean
 
 
-@wrong("vae.epoch_mean", says="mean of the batches' means")
-def mean_over_batches(losses, sizes):
-    return sum(losses) / len(losses)
-
-
-@wrong("vae.epoch_mean", says="by the batch size")
-def divided_by_batch_size(losses, sizes):
-    total = 0
-    for loss in losses:
-        total = total + loss
-    return total / max(sizes)
-
-
-@wrong("vae.epoch_mean", says="add up the batches' means")
-def added_up(losses, sizes):
-    return torch.tensor(losses).sum()
-
-
-@wrong("vae.epoch_mean", says="all images together")
-def sum_over_images(losses, sizes):
-    return np.dot(losses, sizes)
-
-
-@wrong("vae.epoch_mean", says="multiply each batch's mean by its size")
-def means_by_images(losses, sizes):
-    return sum(losses) / sum(sizes)
-
-
-@wrong("vae.epoch_mean", says="not of batches")
-def images_by_batches(losses, sizes):
-    return (torch.tensor(losses) * torch.tensor(sizes)).mean()
-
-
-@wrong("vae.epoch_mean", says="last, smaller batch is missing")
-def without_the_last(losses, sizes):
-    full = [loss for loss, size in zip(losses, sizes) if size == max(sizes)]
-    return sum(full) / len(full)
-
-
-@wrong("vae.epoch_mean", says="left by `break`")
-def breaks_out(losses, sizes):
-    for loss, size in zip(losses, sizes):
-        total, count = loss * size, size
-        break
-    return total / count
-
-
-@wrong("vae.epoch_mean", says="left by `break`")
-def returns_in_the_loop(losses, sizes):
-    total = 0
-    for loss in losses:
-        total += loss
-        return total
-
-
-@wrong("vae.epoch_mean", says="last batch alone")
-def what_is_left_after_the_loop(losses, sizes):
-    for loss in losses:
-        current = loss
-    return current
-
-
-@wrong("vae.epoch_mean", says="every batch as full")
-def all_of_one_size(losses, sizes):
-    return np.dot(losses, sizes) / (len(sizes) * sizes[0])
-
-
 @wrong("vae.epoch_mean", says="expected")
 def median(losses, sizes):
     return float(np.median(losses))
@@ -1041,16 +969,6 @@ def tensors_expected(losses, sizes):
 
 
 # --- vae.generate -------------------------------------------------------------------------------
-
-
-@right("vae.generate")
-def remembers_the_mode(vae, count, generator):
-    was = vae.training
-    vae.eval()
-    with torch.no_grad():
-        images = vae.decode(torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
-    vae.train(was)
-    return images
 
 
 @right("vae.generate")
@@ -1112,23 +1030,6 @@ def from_a_copy(vae, count, generator):
     return twin.decode(z).double().sigmoid()
 
 
-@wrong("vae.generate", says="decode in training mode")
-def never_eval(vae, count, generator):
-    with torch.no_grad():
-        z = torch.randn(count, vae.latent_dim, generator=generator)
-        return vae.decode(z).sigmoid()
-
-
-@wrong("vae.generate", says="uniform on [0, 1)")
-def rand_codes(vae, count, generator):
-    was = vae.training
-    vae.eval()
-    with torch.no_grad():
-        x = vae.decode(torch.rand(count, vae.latent_dim, generator=generator)).sigmoid()
-    vae.train(was)
-    return x
-
-
 def _in_eval(vae, z):
     was = vae.training
     vae.eval()
@@ -1136,50 +1037,6 @@ def _in_eval(vae, z):
         x = vae.decode(z)
     vae.train(was)
     return x
-
-
-@wrong("vae.generate", says="uniform on [-1, 1]")
-def uniform_codes(vae, count, generator):
-    z = torch.rand(count, vae.latent_dim, generator=generator) * 2 - 1
-    return _in_eval(vae, z).sigmoid()
-
-
-@wrong("vae.generate", says="all your codes are 0")
-def mean_code(vae, count, generator):
-    return _in_eval(vae, torch.zeros(count, vae.latent_dim)).sigmoid()
-
-
-@wrong("vae.generate", says="one code serves all")
-def same_code(vae, count, generator):
-    z = torch.randn(1, vae.latent_dim, generator=generator).expand(count, -1)
-    return _in_eval(vae, z).sigmoid()
-
-
-@wrong("vae.generate", says="you return the logits")
-def no_sigmoid(vae, count, generator):
-    return _in_eval(vae, torch.randn(count, vae.latent_dim, generator=generator))
-
-
-@wrong("vae.generate", says="sigmoid twice")
-def double_sigmoid(vae, count, generator):
-    x = _in_eval(vae, torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
-    return x.sigmoid()
-
-
-@wrong("vae.generate", says="black and white")
-def rounds(vae, count, generator):
-    x = _in_eval(vae, torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
-    return x.round()
-
-
-@wrong("vae.generate", says="clamp the logits")
-def cuts_the_logits(vae, count, generator):
-    return _in_eval(vae, torch.randn(count, vae.latent_dim, generator=generator)).clamp(0, 1)
-
-
-@wrong("vae.generate", says="`generator` is ignored")
-def from_the_global_numbers(vae, count, generator):
-    return _in_eval(vae, torch.randn(count, vae.latent_dim)).sigmoid()
 
 
 @wrong("vae.generate", says="generator")
@@ -1204,13 +1061,6 @@ def cold_codes(vae, count, generator):
 def variance_for_scale(vae, count, generator):
     z = 2 + torch.randn(count, vae.latent_dim, generator=generator)
     return _in_eval(vae, z).sigmoid()
-
-
-@wrong("vae.generate", says="you left it in eval mode")
-def stays_in_eval(vae, count, generator):
-    vae.eval()
-    with torch.no_grad():
-        return vae.decode(torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
 
 
 @wrong("vae.generate", says="you left it in training mode")
