@@ -2,11 +2,10 @@
 
 import copy
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributions import Bernoulli, Normal
+from torch.distributions import Normal
 from torch.distributions import kl_divergence as divergence
 from torch.nn import functional as F
 
@@ -15,11 +14,14 @@ from coursekit.exercises import (
     Failed,
     FreeText,
     close,
+    gradients,
+    rand,
     randn,
     record,
     same,
     standard_normal,
     tensor,
+    untouched,
     values,
 )
 from coursekit.exercises._decorated import Exercise
@@ -629,359 +631,174 @@ def mu_detached(mu: Tensor, logvar: Tensor, generator: Generator | None = None) 
     return mu.detach() + (0.5 * logvar).exp() * _eps(mu, generator)
 
 
-# --- vae.elbo -----------------------------------------------------------------------------------
+def _batch(g: Generator, *pixels: int, scale: float = 2.0) -> tuple[Tensor, ...]:
+    """Black and white images, logits, mu and logvar."""
+    x, logits = (rand(g, *pixels) < 0.4).float(), scale * randn(g, *pixels)
+    return x, logits, randn(g, pixels[0], 7), randn(g, pixels[0], 7)
 
-elbo = Exercise(
+
+@record(
     "vae.elbo",
-    "negative_elbo",
-    contract=(
-        "negative_elbo(x, logits, mu, logvar, beta=1.0): x (B, C, H, W) in [0, 1], logits of the "
-        "same shape, mu and logvar (B, L). Returns (loss, reconstruction, kl), scalars in nats, "
-        "summed over pixels and latents, averaged over the batch; loss = reconstruction + "
-        "beta * kl, reconstruction = -log p(x|z) of a Bernoulli with these logits."
+    inputs=lambda g: (*_batch(g, 5, 2, 4, 3), 0.3 + rand(g).item()),
+    tests=(
+        values(points=2, inputs=lambda g: _batch(g, 5, 2, 4, 3)),
+        values(name="weights the KL by beta in the loss, and only there"),
+        gradients(wrt=("logits", "mu", "logvar")),
+        values(
+            name="holds for grey pixels and a batch of one",
+            hidden="Pixels between 0 and 1 give a cross-entropy: -x log p - (1 - x) log(1 - p).",
+            inputs=lambda g: (rand(g, 1, 3, 5, 2), *_batch(g, 1, 3, 5, 2)[1:]),
+        ),
+        values(
+            name="stays finite where the decoder is sure of itself",
+            hidden="Try logits of 100 and -100. log(sigmoid(...)) overflows; there is a function "
+            "that takes the logits themselves.",
+            inputs=lambda g: _batch(g, 5, 2, 4, 3, scale=120.0),
+        ),
+        untouched(),
     ),
+    mistakes={
+        'F.binary_cross_entropy_with_logits(logits, x, reduction="none")': {
+            "(logits.sigmoid() - x) ** 2": "Your reconstruction is a squared error. For a "
+            "Bernoulli -log p(x|z) is the binary cross-entropy."
+        },
+        "(logits, x,": {
+            "(logits.sigmoid(), x,": "The sigmoid is applied twice: "
+            "binary_cross_entropy_with_logits takes the logits themselves."
+        },
+        "logvar.exp() - 1 - logvar": {
+            "(2 * logvar).exp() - 1 - 2 * logvar": "You took logvar for log sigma. It is "
+            "log sigma^2, so sigma^2 = exp(logvar)."
+        },
+        "pixels.sum() / len(x)": {
+            "pixels.mean()": "Your cross-entropy is averaged over the pixels; it must be summed, "
+            "or the KL weighs too much, by the number of pixels of an image.",
+            "pixels.sum()": "Your cross-entropy is summed over the batch, your KL averaged: "
+            "average both over it.",
+        },
+        "latents.sum() / len(x)": {
+            "latents.mean()": "Your KL is averaged over the latent dimensions; sum over them.",
+            "latents.sum()": "Your KL is summed over the batch, your cross-entropy averaged: "
+            "average both over it.",
+            "-latents.sum() / len(x)": "The sign of the KL is flipped: a KL is never negative.",
+        },
+        "pixels.sum() / len(x), latents.sum() / len(x)": {
+            "pixels.mean(), latents.sum()": "Your cross-entropy is averaged over the pixels, your "
+            "KL is summed over the batch: sum over pixels and latents, average over the batch.",
+            "pixels.mean(), latents.mean()": "Both parts are averaged over everything; sum over "
+            "pixels and over latents.",
+            "pixels.sum(), latents.sum()": "Both parts are summed over the batch; average over "
+            "it, so that the loss does not depend on its size.",
+        },
+        "reconstruction + beta * kl": {
+            "reconstruction - beta * kl": "The loss subtracts the KL; the KL must be added.",
+            "reconstruction + kl": "beta is not used: loss = reconstruction + beta * kl.",
+            "beta * reconstruction + kl": "You weight the reconstruction by beta, not the KL.",
+        },
+        "reconstruction + beta * kl, reconstruction, kl": {
+            "reconstruction + beta * kl, reconstruction, beta * kl": "The kl that you return "
+            "carries beta already; weight it in the loss only.",
+            "-reconstruction - beta * kl, -reconstruction, kl": "This is the ELBO, which one "
+            "maximizes. The loss is its negative: -log p(x|z) + KL.",
+            "(reconstruction + beta * kl).detach(), reconstruction.detach(), kl.detach()": "The "
+            "results are detached: nothing would be learned. Do not use .detach(), .item(), .data "
+            "or no_grad here.",
+        },
+    },
     hints=(
         "Two numbers for each image: -log p(x|z), a sum over its pixels, and the KL, a sum over "
         "its latent dimensions. The mean over the batch comes last.",
-        "F.binary_cross_entropy_with_logits(..., reduction='sum') sums over the batch too. "
-        "What must you divide by? And kl_divergence(mu, logvar) gives you (B,).",
-        "reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction='sum') / len(x); "
-        "kl = kl_divergence(mu, logvar).mean(); "
-        "return reconstruction + beta * kl, reconstruction, kl",
+        "F.binary_cross_entropy_with_logits gives one number per pixel with reduction='none'. "
+        "Exercise 3 has the KL. A sum over the whole batch must be divided: by what?",
+        "Sum the cross-entropies of all pixels in the batch and divide by the number of images. "
+        "Do the same with the KL of each latent. The loss is the first plus beta times the second.",
     ),
+    explanation="A sum over pixels and latents belongs to one image; dividing by the number of "
+    "images averages over the batch.",
     see="chapter 3, 'Exercise 5: the loss'",
     forbids=OWN,
 )
+def negative_elbo(x, logits, mu, logvar, beta=1.0):
+    """The loss of a VAE and its two parts, in nats per image.
 
-
-class _ELBO(NamedTuple):
-    loss: Tensor
-    reconstruction: Tensor
-    kl: Tensor
-
-
-def _batch(g: Generator, pixels: tuple[int, ...] = (5, 2, 4, 3), latents: int = 7) -> list[Tensor]:
-    x = (torch.rand(pixels, generator=g) < 0.4).float()
-    logits = 2 * torch.randn(pixels, generator=g)
-    mu, logvar = (torch.randn(pixels[0], latents, generator=g) for _ in range(2))
-    return [x, logits, mu, logvar]
-
-
-@elbo.inputs
-def _with_beta(g: Generator) -> tuple[Tensor | float, ...]:
-    return *_batch(g), 0.3 + float(torch.rand((), generator=g))
-
-
-def _grey(g: Generator) -> tuple[Tensor, ...]:
-    _, logits, mu, logvar = _batch(g, pixels=(1, 3, 5, 2))
-    return torch.rand(logits.shape, generator=g), logits, mu, logvar
-
-
-def _sure(g: Generator) -> tuple[Tensor, ...]:
-    x, logits, mu, logvar = _batch(g)
-    return x, 60 * logits, mu, logvar
-
-
-@elbo.reference
-def _elbo(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> _ELBO:
-    pixels = Bernoulli(logits=logits, validate_args=False)
-    reconstruction = -pixels.log_prob(x).flatten(1).sum(1).mean()
-    divergence = _kl(mu, logvar).mean()
-    return _ELBO(reconstruction + beta * divergence, reconstruction, divergence)
-
-
-elbo.values(
-    "returns (loss, reconstruction, kl) of a batch",
-    points=2,
-    inputs=lambda g: tuple(_batch(g)),
-)
-elbo.values("weights the KL by beta in the loss, and only there")
-elbo.gradients("lets the gradient through to the network", wrt=("logits", "mu", "logvar"))
-elbo.values(
-    "holds for grey pixels and a batch of one",
-    hidden=True,
-    hint="Pixels between 0 and 1 give a cross-entropy: -x log p - (1 - x) log(1 - p).",
-    inputs=_grey,
-)
-elbo.values(
-    "stays finite where the decoder is sure of itself",
-    hidden=True,
-    hint="Try logits of 100 and -100. log(sigmoid(...)) overflows; there is a function that takes "
-    "the logits themselves.",
-    inputs=_sure,
-)
-elbo.untouched()
-
-
-def _parts(logits: Tensor, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of each pixel, and KL (B, L) of each latent dimension."""
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none"), _terms(mu, logvar)
-
-
-def _result(reconstruction: Tensor, kl: Tensor, beta: float) -> tuple[Tensor, Tensor, Tensor]:
+    x: (B, C, H, W) in [0, 1]. logits: the same shape. mu, logvar: (B, L).
+    Returns: (loss, reconstruction, kl), three scalars averaged over the batch;
+    loss = reconstruction + beta * kl, reconstruction = -log p(x|z) summed over pixels.
+    """
+    # 1. The cross-entropy of each pixel (torch.nn.functional has it, for logits).
+    # 2. The KL of each latent dimension.
+    # 3. Sum both over pixels or latents, and average over the batch.
+    ### BEGIN SOLUTION
+    pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+    latents = 0.5 * (mu**2 + logvar.exp() - 1 - logvar)
+    reconstruction, kl = pixels.sum() / len(x), latents.sum() / len(x)
     return reconstruction + beta * kl, reconstruction, kl
+    ### END SOLUTION
 
 
-Parts = tuple[Tensor, Tensor, Tensor]
+def _with_black_and_white(g: Generator) -> tuple[Tensor]:
+    x = rand(g, 3, 1, 4, 6)
+    return (torch.where(x < 0.3, 0.0, torch.where(x > 0.7, 1.0, x)),)
 
 
-@elbo.wrong(
-    "Your cross-entropy is averaged over the pixels; it must be summed over them. As it is, the KL "
-    "weighs as many times too much as an image has pixels."
-)
-def mean_over_pixels(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.mean(), kl.sum(1).mean(), beta)
-
-
-@elbo.wrong(
-    "Your cross-entropy is averaged over the pixels, your KL is summed over the batch: sum both "
-    "over pixels and latents, average both over the batch."
-)
-def mean_bce_sum_kl(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.mean(), kl.sum(), beta)
-
-
-@elbo.wrong("Your KL is averaged over the latent dimensions; it must be summed over them.")
-def kl_mean_over_latents(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), kl.mean(), beta)
-
-
-@elbo.wrong("Both parts are averaged over everything; sum over pixels and over latents.")
-def both_averaged(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.mean(), kl.mean(), beta)
-
-
-@elbo.wrong("Both parts are summed over the batch; average over it, so that its size is no matter.")
-def both_summed(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.sum(), kl.sum(), beta)
-
-
-@elbo.wrong("Your KL is summed over the batch, your cross-entropy averaged: average both over it.")
-def kl_summed_over_batch(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), kl.sum(), beta)
-
-
-@elbo.wrong("Your cross-entropy is summed over the batch, your KL averaged: average both over it.")
-def bce_summed_over_batch(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.sum(), kl.sum(1).mean(), beta)
-
-
-@elbo.wrong("The sign of the KL is turned round: the loss is reconstruction + beta * KL.")
-def kl_negated(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), -kl.sum(1).mean(), beta)
-
-
-@elbo.wrong("The loss subtracts the KL: this is reconstruction - beta * KL, it must be added.")
-def kl_subtracted(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    reconstruction, divergence = bce.flatten(1).sum(1).mean(), kl.sum(1).mean()
-    return reconstruction - beta * divergence, reconstruction, divergence
-
-
-@elbo.wrong("This is the ELBO, which one maximizes. The loss is its negative: -log p(x|z) + KL.")
-def elbo_itself(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    reconstruction, divergence = bce.flatten(1).sum(1).mean(), kl.sum(1).mean()
-    return -(reconstruction + beta * divergence), -reconstruction, divergence
-
-
-@elbo.wrong("beta is not used: loss = reconstruction + beta * kl.")
-def beta_ignored(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), kl.sum(1).mean(), 1.0)
-
-
-@elbo.wrong("You weight the reconstruction by beta. It belongs to the KL.")
-def beta_on_reconstruction(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    reconstruction, divergence = bce.flatten(1).sum(1).mean(), kl.sum(1).mean()
-    return beta * reconstruction + divergence, reconstruction, divergence
-
-
-@elbo.wrong("The kl that you return carries beta already; return it bare, weight it in the loss.")
-def beta_in_the_part(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), beta * kl.sum(1).mean(), 1.0)
-
-
-@elbo.wrong("You took logvar for log sigma. It is log sigma^2, so sigma^2 = exp(logvar).")
-def elbo_log_sigma(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    return _right(x, logits, mu, 2 * logvar, beta)
-
-
-@elbo.wrong(
-    "The sigmoid is applied twice: binary_cross_entropy_with_logits takes the logits themselves."
-)
-def sigmoid_twice(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    return _right(x, torch.sigmoid(logits), mu, logvar, beta)
-
-
-@elbo.wrong(
-    "Your reconstruction is a squared error. For a Bernoulli -log p(x|z) is the binary "
-    "cross-entropy."
-)
-def squared_error(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    error = (torch.sigmoid(logits) - x) ** 2
-    return _result(error.flatten(1).sum(1).mean(), _terms(mu, logvar).sum(1).mean(), beta)
-
-
-@elbo.wrong(
-    "The numbers are right, but they are detached: nothing would be learned. "
-    "Do not use .detach(), .item(), .data or no_grad here."
-)
-def elbo_detached(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    loss, reconstruction, kl = _right(x, logits, mu, logvar, beta)
-    return loss.detach(), reconstruction.detach(), kl.detach()
-
-
-def _right(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), kl.sum(1).mean(), beta)
-
-
-# --- vae.entropy_floor --------------------------------------------------------------------------
-
-floor = Exercise(
+@record(
     "vae.entropy_floor",
-    "entropy_floor",
-    contract=(
-        "entropy_floor(x): images x (B, C, H, W) in [0, 1], 0 and 1 included. Returns (B,): the "
-        "least cross-entropy in nats that any Bernoulli decoder can reach on each image, the sum "
-        "over its pixels of -x log x - (1 - x) log(1 - x), with 0 log 0 = 0."
+    inputs=lambda g: (0.02 + 0.96 * rand(g, 4, 3, 5, 2),),
+    tests=(
+        values(points=2),
+        values(name="counts black and white pixels as 0", inputs=_with_black_and_white),
+        untouched(),
     ),
+    mistakes={
+        " + torch.special.entr(1 - x)": {
+            "": "The half with 1 - x is missing: a pixel is white with probability x, black with "
+            "1 - x."
+        },
+        "torch.special.entr(x) + torch.special.entr(1 - x)": {
+            "x * (1 - x)": "This is the variance of the pixels; the entropy has logarithms.",
+            "-x * (1 - x).log() - (1 - x) * x.log()": "You crossed the terms: x goes with log x, "
+            "and 1 - x with log(1 - x).",
+            'F.binary_cross_entropy_with_logits(x, x, reduction="none")': "This function takes "
+            "logits: you gave it probabilities, and it applied a sigmoid to them.",
+        },
+        "entropy.flatten(1).sum(dim=1)": {
+            "entropy.flatten(1).mean(dim=1)": "You averaged over the pixels. The loss sums over "
+            "them, and so must its floor.",
+            "entropy.sum()": "You summed over the images as well: return one number per image.",
+            "entropy.sum() / len(x)": "You averaged over the images: return one number per image.",
+            "entropy.mean()": "You averaged over everything: sum over pixels, and keep the images.",
+            "entropy.sum(dim=(2, 3))": "You return one entropy per channel: sum over channels too.",
+            "entropy": "You return one entropy for each pixel: sum over channels, rows and "
+            "columns.",
+            "entropy.flatten(1).sum(dim=1) / math.log(2)": "This is in bits. Nats need the natural "
+            "logarithm, torch.log.",
+            "-entropy.flatten(1).sum(dim=1)": "The sign is flipped: an entropy is never negative.",
+        },
+    },
+    fair=("detached",),  # no gradient is asked for
     hints=(
         "For one pixel the cross-entropy -x log p - (1 - x) log(1 - p) is least at p = x. "
         "What is left there? Sum it over pixels and channels, not over images.",
         "torch.special.entr(x) is -x log x, and 0 at x = 0. There are two terms: x and 1 - x.",
-        "entropy = torch.special.entr(x) + torch.special.entr(1 - x); "
-        "return entropy.flatten(1).sum(dim=1)",
+        "Add the entr of x and the entr of 1 - x. Flatten all axes but the first into one, and sum "
+        "over it.",
     ),
+    explanation="The best mean for a pixel is the pixel itself, and what it costs then is its "
+    "entropy.",
     see="chapter 3, 'Exercise 6: the floor of the loss'",
 )
+def entropy_floor(x):
+    """The least cross-entropy that any Bernoulli decoder can reach on each image, in nats.
 
-
-@floor.inputs
-def _greys(g: Generator) -> tuple[Tensor]:
-    return (0.02 + 0.96 * torch.rand(4, 3, 5, 2, generator=g),)
-
-
-def _with_black_and_white(g: Generator) -> tuple[Tensor]:
-    x = torch.rand(3, 1, 4, 6, generator=g)
-    return (torch.where(x < 0.3, 0.0, torch.where(x > 0.7, 1.0, x)),)
-
-
-@floor.reference
-def _floor(x: Tensor) -> Tensor:
-    p = x.double()
-    entropy: Tensor = -torch.xlogy(p, p) - torch.xlogy(1 - p, 1 - p)
-    return entropy.flatten(1).sum(1)
-
-
-floor.values("gives the sum of the pixels' entropies, one number an image", points=2)
-floor.values("counts black and white pixels as 0", inputs=_with_black_and_white)
-floor.untouched()
-
-
-@floor.wrong("The half with 1 - x is missing: the pixel is white with x, black with 1 - x.")
-def one_half(x: Tensor) -> Tensor:
-    return -torch.xlogy(x, x).flatten(1).sum(1)
-
-
-@floor.wrong("You averaged over the pixels. The loss sums over them, and so must its floor.")
-def floor_mean(x: Tensor) -> Tensor:
-    return _floor(x) / x[0].numel()
-
-
-@floor.wrong("You summed over the images as well: return one number for each.")
-def floor_total(x: Tensor) -> Tensor:
-    return _floor(x).sum()
-
-
-@floor.wrong("You averaged over the images: return one number for each.")
-def floor_batch_mean(x: Tensor) -> Tensor:
-    return _floor(x).mean()
-
-
-@floor.wrong("You averaged over everything: sum over pixels, and keep the images apart.")
-def floor_mean_of_all(x: Tensor) -> Tensor:
-    return _floor(x).mean() / x[0].numel()
-
-
-@floor.wrong("This is in bits. Nats need the natural logarithm, torch.log.")
-def bits(x: Tensor) -> Tensor:
-    return _floor(x) / torch.log(torch.tensor(2.0))
-
-
-@floor.wrong("The sign is turned round: an entropy is never negative.")
-def floor_negated(x: Tensor) -> Tensor:
-    return -_floor(x)
-
-
-@floor.wrong("You return one entropy for each channel: sum over channels, too.")
-def by_channel(x: Tensor) -> Tensor:
-    return by_pixel(x).sum((2, 3))
-
-
-@floor.wrong("You return one entropy for each pixel: sum over channels, rows and columns.")
-def by_pixel(x: Tensor) -> Tensor:
-    return -torch.xlogy(x, x) - torch.xlogy(1 - x, 1 - x)
-
-
-@floor.wrong(
-    "This is the variance x (1 - x) of the pixels. The floor is their entropy, with logarithms."
-)
-def variance(x: Tensor) -> Tensor:
-    return (x * (1 - x)).flatten(1).sum(1)
-
-
-@floor.wrong(
-    "You crossed the terms: -x log(1 - x) - (1 - x) log x. Each probability goes with its own "
-    "logarithm."
-)
-def crossed(x: Tensor) -> Tensor:
-    return -(x * (1 - x).log() + (1 - x) * x.log()).flatten(1).sum(1)
-
-
-@floor.wrong(
-    "binary_cross_entropy_with_logits takes logits: you gave it the probabilities, and it applied "
-    "a sigmoid to them."
-)
-def floor_of_logits(x: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(x, x, reduction="none").flatten(1).sum(1)
+    x: (B, C, H, W) in [0, 1], 0 and 1 included.
+    Returns: (B,), summed over pixels and channels.
+    """
+    # 1. The entropy of each value; torch.special.entr(x) is -x log x, and 0 at 0.
+    # 2. The sum over all but the first axis.
+    ### BEGIN SOLUTION
+    entropy = torch.special.entr(x) + torch.special.entr(1 - x)
+    return entropy.flatten(1).sum(dim=1)
+    ### END SOLUTION
 
 
 def _epoch(g: Generator, sizes: list[int]) -> tuple[list[float], list[int]]:
