@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributions import Normal
-from torch.distributions import kl_divergence as divergence
 from torch.nn import functional as F
 
 from coursekit.exercises import (
@@ -15,6 +13,7 @@ from coursekit.exercises import (
     FreeText,
     close,
     gradients,
+    gradients_of,
     rand,
     randn,
     record,
@@ -280,355 +279,202 @@ def kernel_three(size: int) -> tuple[int, int]:
     return 1, 1
 
 
-# --- vae.kl -------------------------------------------------------------------------------------
+def _extremes(g: Generator) -> tuple[Tensor, Tensor]:
+    """Standard deviations from 1e-4 to 150, and one dimension in which q is the prior."""
+    mu, logvar = 30 * randn(g, 1, 9), 10 * randn(g, 1, 9)
+    mu[:, 0], logvar[:, 0] = 0.0, 0.0
+    return mu, logvar.clamp(-18, 10)
 
-kl = Exercise(
+
+@record(
     "vae.kl",
-    "kl_divergence",
-    contract=(
-        "kl_divergence(mu, logvar): both (B, L), logvar = log sigma^2. Returns (B,): for each row "
-        "KL(N(mu, sigma^2) || N(0, I)) in nats, summed over the L latent dimensions."
+    inputs=lambda g: (randn(g, 6, 3), randn(g, 6, 3)),
+    tests=(
+        values(points=2),
+        gradients(),
+        values(
+            name="holds for tiny and huge variances and for a batch of one",
+            hidden="Try sigma = 1e-4 and sigma = 100, and a batch with a single row.",
+            inputs=_extremes,
+        ),
+        untouched(),
     ),
+    mistakes={
+        "logvar.exp()": {
+            "(0.5 * logvar).exp()": "You used sigma where sigma^2 = exp(logvar) is needed.",
+            "logvar; logvar = logvar.log()": "You used logvar as the variance; it is exp(logvar).",
+            "(2 * logvar).exp(); logvar = 2 * logvar": "You took logvar for log sigma. It is "
+            "log sigma^2, so sigma^2 = exp(logvar), not exp(2 * logvar).",
+        },
+        "0.5 * ": {
+            "": "The factor 1/2 is missing: your KL is twice as large as it should be.",
+            "-0.5 * ": "The sign is flipped: this is -KL, as in the ELBO. A KL is never negative.",
+        },
+        " - 1": {"": "The -1 is missing: where mu = 0 and sigma = 1 the KL must be 0."},
+        "mu**2": {"mu": "mu is not squared in your formula."},
+        "mu**2 + variance - 1 - logvar": {
+            "(1 + mu**2) / variance - 1 + logvar": "This is KL(p || q), from the prior to the "
+            "posterior. The ELBO has KL(q || p); the two differ."
+        },
+        "kl.sum(dim=1)": {
+            "kl.mean(dim=1)": "Your KL is averaged over the latent dimensions; it must be summed: "
+            "the KLs of independent dimensions add up.",
+            "kl.sum()": "Your KL is summed over the batch as well: return one number per row.",
+            "kl.sum(dim=1).mean()": "Your KL is averaged over the batch already. That comes later, "
+            "in the loss: return one number per row.",
+            "kl.mean()": "You averaged over everything: sum over the latents, and keep the rows.",
+            "kl.sum(dim=0)": "You summed over the rows (dim=0); the latent dimensions are dim=1.",
+            "kl": "You return one KL for each latent dimension: sum them over dim=1.",
+            "kl.sum(dim=1).detach()": "The result is detached: no gradient would reach the "
+            "encoder. Do not use .detach(), .item(), .data or no_grad here.",
+        },
+    },
     hints=(
         "Start with one dimension: KL(N(mu, sigma^2) || N(0, 1)) has a closed form in mu and "
         "sigma^2, and logvar gives you both sigma^2 and log sigma^2.",
         "One dimension contributes (mu^2 + sigma^2 - 1 - log sigma^2) / 2 nats. "
         "How do the KLs of independent dimensions combine?",
-        "Compute 0.5 * (mu**2 + logvar.exp() - 1 - logvar), a (B, L) tensor, "
-        "and sum it over dim=1.",
+        "The variance is the exponential of logvar. Compute the formula for every entry, which "
+        "gives (B, L), and sum over the second dimension.",
     ),
+    explanation="The dimensions are independent, so the KL is the sum of their closed forms.",
     see="chapter 3, 'Exercise 3: the KL divergence'",
     forbids=OWN,
 )
+def kl_divergence(mu, logvar):
+    """KL(q(z|x) || N(0, I)) of each image, in nats.
+
+    mu, logvar: (B, L) float tensors, logvar = log sigma^2.
+    Returns: (B,), summed over the L latent dimensions.
+    """
+    # 1. The variance from logvar.
+    # 2. The KL of each dimension, (B, L).
+    # 3. The sum over dimensions, (B,).
+    ### BEGIN SOLUTION
+    variance = logvar.exp()
+    kl = 0.5 * (mu**2 + variance - 1 - logvar)
+    return kl.sum(dim=1)
+    ### END SOLUTION
 
 
-@kl.inputs
-def _gaussians(g: Generator) -> tuple[Tensor, Tensor]:
-    return torch.randn(6, 3, generator=g), torch.randn(6, 3, generator=g)
+def _apart(g: Generator, rows: int = 20, latents: int = 30) -> tuple[Tensor, Tensor]:
+    """Posteriors far from the prior, so that an answer which forgets mu or sigma is found out."""
+    return 2 + randn(g, rows, latents), 1 + randn(g, rows, latents)
 
 
-def _extremes(g: Generator) -> tuple[Tensor, Tensor]:
-    """Standard deviations from 1e-4 to 150, and one posterior that is the prior."""
-    mu, logvar = 30 * torch.randn(1, 9, generator=g), 10 * torch.randn(1, 9, generator=g)
-    mu[:, 0], logvar[:, 0] = 0.0, 0.0
-    return mu, logvar.clamp(-18, 10)
-
-
-@kl.reference
-def _kl(mu: Tensor, logvar: Tensor) -> Tensor:
-    return divergence(Normal(mu, (0.5 * logvar).exp()), Normal(0.0, 1.0)).sum(1)
-
-
-kl.values("gives the closed form, one number a row", points=2)
-kl.gradients("lets the gradient through to mu and logvar")
-kl.values(
-    "holds for tiny and huge variances and for a batch of one",
-    hidden=True,
-    hint="Try sigma = 1e-4 and sigma = 100, and a batch with a single row.",
-    inputs=_extremes,
-)
-kl.untouched()
-
-
-def _terms(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 0.5 * (mu**2 + logvar.exp() - 1 - logvar)
-
-
-@kl.wrong(
-    "Your KL is averaged over the latent dimensions; it must be summed: the KLs of independent "
-    "dimensions add up."
-)
-def mean_over_latents(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).mean(1)
-
-
-@kl.wrong("Your KL is summed over the batch as well: return one number for each row.")
-def summed_over_the_batch(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).sum()
-
-
-@kl.wrong(
-    "Your KL is averaged over the batch already. That comes later, in the loss: return one number "
-    "for each row."
-)
-def averaged_over_the_batch(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).sum(1).mean()
-
-
-@kl.wrong("You averaged over everything: sum over the latent dimensions, and keep the rows apart.")
-def averaged_over_everything(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).mean()
-
-
-@kl.wrong("You summed over the rows (dim=0); the latent dimensions are dim=1.")
-def wrong_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).sum(0)
-
-
-@kl.wrong("You return one KL for each latent dimension: sum them over dim=1.")
-def not_summed(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar)
-
-
-@kl.wrong(
-    "You took logvar for log sigma. It is log sigma^2, so sigma^2 = exp(logvar), "
-    "not exp(2 * logvar)."
-)
-def log_sigma(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, 2 * logvar).sum(1)
-
-
-@kl.wrong("You used sigma where sigma^2 stands in the formula: sigma^2 = exp(logvar).")
-def sigma_for_variance(mu: Tensor, logvar: Tensor) -> Tensor:
-    return (_terms(mu, logvar) - 0.5 * logvar.exp() + 0.5 * (0.5 * logvar).exp()).sum(1)
-
-
-@kl.wrong("You used logvar itself as the variance: sigma^2 = exp(logvar).")
-def logvar_as_variance(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 0.5 * (mu**2 + logvar - 1 - logvar.log()).sum(1)
-
-
-@kl.wrong("The sign is turned round: this is -KL, as it stands in the ELBO. A KL is never < 0.")
-def negated(mu: Tensor, logvar: Tensor) -> Tensor:
-    return -_terms(mu, logvar).sum(1)
-
-
-@kl.wrong("The factor 1/2 is missing: your KL is twice as large as it should be.")
-def without_half(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 2 * _terms(mu, logvar).sum(1)
-
-
-@kl.wrong("The -1 is missing: where mu = 0 and sigma = 1 the KL must be 0.")
-def without_one(mu: Tensor, logvar: Tensor) -> Tensor:
-    return (_terms(mu, logvar) + 0.5).sum(1)
-
-
-@kl.wrong("mu is not squared in your formula.")
-def mu_not_squared(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 0.5 * (mu + logvar.exp() - 1 - logvar).sum(1)
-
-
-@kl.wrong(
-    "This is KL(p || q), from the prior to the posterior. The ELBO has KL(q || p); the two differ."
-)
-def reversed_order(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 0.5 * ((1 + mu**2) / logvar.exp() - 1 + logvar).sum(1)
-
-
-@kl.wrong(
-    "The numbers are right, but the result is detached: no gradient would reach the encoder. "
-    "Do not use .detach(), .item(), .data or no_grad here."
-)
-def detached(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).sum(1).detach()
-
-
-# --- vae.reparameterize -------------------------------------------------------------------------
-
-sample = Exercise(
+@record(
     "vae.reparameterize",
-    "reparameterize",
-    contract=(
-        "reparameterize(mu, logvar, generator=None): both (B, L), logvar = log sigma^2. Returns "
-        "(B, L): z = mu + sigma * eps with new eps ~ N(0, I) at every call, drawn from `generator` "
-        "if one is given. Differentiable in mu and logvar."
-    ),
+    inputs=lambda g: (*_apart(g), _fresh(g)),
+    tests=(),
+    mistakes={
+        "torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)": {
+            "0": "You return mu, without any noise."
+        },
+        "randn": {"rand": "Your noise is uniform on [0, 1): torch.rand. It must be torch.randn."},
+        "mu.shape": {
+            "mu[0].shape": "All rows of your batch share one eps: draw noise of the shape of mu.",
+            "mu[:, :1].shape": "All dimensions of a latent share one number: draw one each.",
+        },
+        "generator=generator": {
+            "generator=None": "`generator` is ignored: pass it on to torch.randn."
+        },
+        "torch.exp(logvar / 2)": {
+            "torch.exp(logvar)": "You scale by exp(logvar), the variance; sigma = exp(logvar / 2).",
+            "logvar": "You scale by logvar itself; sigma = exp(logvar / 2).",
+            "logvar.sqrt()": "You scale by sqrt(logvar), but sigma = exp(logvar / 2).",
+            "torch.exp(logvar.detach() / 2)": "logvar is detached: sigma would never be learned.",
+        },
+        "mu + sigma * eps": {
+            "mu + eps": "The noise is not scaled: z = mu + sigma * eps.",
+            "sigma * eps": "mu is missing: z = mu + sigma * eps.",
+            "eps": "These are samples of the prior N(0, I): mu and sigma do not enter.",
+            "mu.detach() + sigma * eps": "mu is detached: it would never be learned.",
+            "(mu + sigma * eps).detach()": "The sample is detached (.detach(), .data, no_grad, "
+            "or .sample() in place of .rsample()): no gradient would reach the encoder.",
+        },
+    },
     hints=(
         "The randomness must not depend on mu and sigma: draw it first, then shift and scale it.",
         "eps has the shape of mu. sigma follows from logvar = log sigma^2 by one exp with a "
-        "factor in front. torch.randn takes generator=...",
-        "eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device); "
-        "return mu + torch.exp(0.5 * logvar) * eps",
+        "factor in front. torch.randn takes a generator.",
+        "eps is standard normal noise from torch.randn, with the shape of mu and from the given "
+        "generator. sigma is the exponential of half of logvar. Multiply the two and add mu.",
     ),
+    explanation="The noise is an input, so z is a differentiable function of mu and logvar.",
     see="chapter 3, 'Exercise 4: a sample that gradients pass through'",
     forbids=OWN,
 )
+def reparameterize(mu, logvar, generator=None):
+    """One sample of N(mu, sigma^2) for each entry, differentiable in mu and logvar.
+
+    mu, logvar: (B, L) float tensors, logvar = log sigma^2.
+    generator: the torch.Generator that draws the noise (None: torch's global one).
+    Returns: (B, L).
+    """
+    # 1. Noise of mu's shape and dtype, on its device, from `generator`, new at every call.
+    # 2. sigma from logvar.
+    # 3. Shift and scale the noise.
+    ### BEGIN SOLUTION
+    eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
+    sigma = torch.exp(logvar / 2)
+    return mu + sigma * eps
+    ### END SOLUTION
 
 
-@sample.inputs
-def _posterior_and_generator(g: Generator) -> tuple[Tensor, Tensor, Generator]:
-    return *_gaussians(g), _new(g)
-
-
-@sample.reference
-def _sample(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype)
-    return mu + (0.5 * logvar).exp() * eps
-
-
-def _new(g: Generator) -> Generator:
-    """A generator to hand to the answer: never the one that the test itself draws from."""
-    return Generator().manual_seed(int(torch.randint(2**31, (), generator=g)))
-
-
-def _apart(g: Generator, shape: tuple[int, int] = (20, 30)) -> tuple[Tensor, Tensor]:
-    """Posteriors far from the prior, so that an answer which forgets mu or sigma is found out."""
-    return 2 + torch.randn(shape, generator=g), 1 + torch.randn(shape, generator=g)
-
-
-def _noise(
-    answer: Answer,
-    g: Generator,
-    generator: Generator | None = None,
-    shape: tuple[int, int] = (20, 30),
-) -> Tensor:
-    """The eps that the answer used, found to be standard normal."""
-    mu, logvar = _apart(g, shape)
-    z = tensor(answer(mu.clone(), logvar.clone(), generator=generator), mu.shape)
-    eps = (z - mu) / (0.5 * logvar).exp()
+def _eps(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+    """The noise in z, found to be standard normal."""
+    eps = (tensor(z, mu.shape) - mu) / (0.5 * logvar).exp()
     standard_normal(eps, "the noise (z - mu) / sigma")
     return eps
 
 
-@sample.test("draws z from N(mu, sigma^2), every entry for itself", points=2)
+@reparameterize.test("draws z from N(mu, sigma^2), each entry by itself", points=2)
 def _distribution(answer: Answer, g: Generator) -> None:
-    _noise(answer, g, shape=(100, 100))
-    _noise(answer, g, _new(g), shape=(100, 100))
+    mu, logvar = _apart(g, 100, 100)
+    for generator in (None, _fresh(g)):
+        _eps(answer(mu.clone(), logvar.clone(), generator=generator), mu, logvar)
 
 
-@sample.test("draws new noise at every call")
+@reparameterize.test("draws new noise at every call")
 def _new_noise(answer: Answer, g: Generator) -> None:
-    first, again = _noise(answer, g), _noise(answer, g)
-    if torch.allclose(first, again, atol=1e-3):
-        raise Failed(
-            "two calls gave the same noise: is eps drawn once outside of the function, "
-            "or a seed set inside it?"
-        )
+    mu, logvar = _apart(g)
+    first, second = (_eps(answer(mu.clone(), logvar.clone()), mu, logvar) for _ in range(2))
+    if torch.allclose(first, second, atol=1e-3):
+        raise Failed("two calls gave the same noise: draw eps inside, and set no seed")
 
 
-@sample.test("takes its noise from the generator, when there is one")
+@reparameterize.test("takes its noise from the generator, when there is one")
 def _generator_decides(answer: Answer, g: Generator) -> None:
-    generator = _new(g)
-    start = generator.get_state()
-    before = torch.get_rng_state()
-    first = _noise(answer, g, generator)
-    second = _noise(answer, g, generator)
-    if not torch.equal(before, torch.get_rng_state()):
-        raise Failed("a generator was given, but torch's global random numbers were used")
-    if torch.equal(start, generator.get_state()) or torch.allclose(first, second, atol=1e-3):
-        raise Failed("a generator was given, but no noise was drawn from it")
-    generator.set_state(start)
-    if not torch.allclose(_noise(answer, g, generator), first, atol=1e-3):
-        raise Failed("the same generator state must give the same noise")
+    mu, logvar = _apart(g)
+    _follows(lambda own: _eps(answer(mu.clone(), logvar.clone(), own), mu, logvar), _fresh(g))
 
 
-@sample.test("lets the gradient through to mu and logvar")
+@reparameterize.test("lets the gradient through to mu and logvar")
 def _slopes(answer: Answer, g: Generator) -> None:
-    mu, logvar = (value.requires_grad_() for value in _apart(g))
-    z = tensor(answer(mu.clone(), logvar.clone()), mu.shape)
-    standard_normal((z - mu) / (0.5 * logvar).exp())
-    if not z.requires_grad:
-        raise Failed("no gradient flows back from z")
-    weight = torch.rand(z.shape, generator=g)
-    to_mu, to_logvar = torch.autograd.grad((z * weight).sum(), (mu, logvar), allow_unused=True)
-    if to_mu is None or to_logvar is None:
-        raise Failed(f"no gradient reaches {'mu' if to_mu is None else 'logvar'}")
+    mu, logvar = _apart(g)
+    z, (to_mu, to_logvar) = gradients_of(answer, (mu, logvar), (0, 1), seed=0)
+    _, (weight, _) = gradients_of(reparameterize.solve, (mu, logvar), (0, 1), seed=0)
+    noise = _eps(z.detach(), mu, logvar) * (0.5 * logvar).exp()
     close(to_mu, weight, "the gradient with respect to mu")
-    close(to_logvar, weight * 0.5 * (z - mu), "the gradient with respect to logvar", rtol=1e-3)
+    close(to_logvar, weight * noise / 2, "the gradient with respect to logvar", rtol=1e-3)
 
 
-@sample.test(
-    "holds for a batch of one and for a single latent dimension",
-    hidden=True,
-    hint="Try mu of shape (1, L) and of shape (B, 1).",
-)
+@reparameterize.test("holds for one row or latent", hidden="Try mu of shape (1, L) and (B, 1).")
 def _other_shapes(answer: Answer, g: Generator) -> None:
-    _noise(answer, g, shape=(1, 600))
-    _noise(answer, g, shape=(600, 1))
+    for mu, logvar in (_apart(g, 1, 600), _apart(g, 600, 1)):
+        _eps(answer(mu.clone(), logvar.clone()), mu, logvar)
 
 
-@sample.test(
+@reparameterize.test(
     "leaves its inputs as they were",
-    hidden=True,
-    hint="Does your function change a tensor that it was given, as `logvar *= 0.5` does?",
+    hidden="Does your function change a tensor that it was given, as `logvar *= 0.5` does?",
 )
 def _untouched(answer: Answer, g: Generator) -> None:
     mu, logvar = _apart(g)
     given = mu.clone(), logvar.clone()
-    z = tensor(answer(*given), mu.shape)
+    _eps(answer(*given), mu, logvar)
     same(given[0], mu, "mu was changed by the call")
     same(given[1], logvar, "logvar was changed by the call")
-    standard_normal((z - mu) / (0.5 * logvar).exp())
-
-
-def _eps(like: Tensor, generator: Generator | None) -> Tensor:
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype)
-
-
-@sample.wrong("You scale by exp(logvar), the variance. Scale by sigma = exp(logvar / 2).")
-def scaled_by_variance(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + logvar.exp() * _eps(mu, generator)
-
-
-@sample.wrong("You scale by logvar itself: sigma = exp(logvar / 2).")
-def scaled_by_logvar(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + logvar * _eps(mu, generator)
-
-
-@sample.wrong("You scale by sqrt(logvar), but logvar is a logarithm: sigma = exp(logvar / 2).")
-def scaled_by_root(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + logvar.sqrt() * _eps(mu, generator)
-
-
-@sample.wrong("The noise is not scaled: z = mu + sigma * eps.")
-def not_scaled(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + _eps(mu, generator)
-
-
-@sample.wrong("mu is missing: z = mu + sigma * eps.")
-def not_shifted(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return (0.5 * logvar).exp() * _eps(mu, generator)
-
-
-@sample.wrong("You return mu, without any noise.")
-def no_noise(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + 0 * logvar
-
-
-@sample.wrong("These are samples of the prior N(0, I): mu and sigma do not enter.")
-def from_the_prior(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return _eps(mu, generator)
-
-
-@sample.wrong("Your noise is uniform on [0, 1): torch.rand. It must be normal: torch.randn.")
-def uniform_noise(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar).exp() * torch.rand(mu.shape, generator=generator)
-
-
-@sample.wrong("One eps serves all rows of your batch: draw noise of the shape of mu, (B, L).")
-def shared_by_rows(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar).exp() * _eps(mu[0], generator)
-
-
-@sample.wrong("One number serves all dimensions of a latent: draw noise of the shape of mu.")
-def shared_by_dimensions(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar).exp() * _eps(mu[:, :1], generator)
-
-
-@sample.wrong(
-    "`generator` is ignored: the noise comes from torch's global random numbers. "
-    "Pass it on: torch.randn(mu.shape, generator=generator)."
-)
-def generator_ignored(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar).exp() * _eps(mu, None)
-
-
-@sample.wrong(
-    "The sample is detached (.detach(), .data, no_grad, or a .sample() in place of .rsample()): "
-    "no gradient would reach the encoder, which is what the trick is for."
-)
-def sample_detached(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return (mu + (0.5 * logvar).exp() * _eps(mu, generator)).detach()
-
-
-@sample.wrong("logvar is detached in your sample: sigma would never learn from the images.")
-def logvar_detached(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar.detach()).exp() * _eps(mu, generator)
-
-
-@sample.wrong("mu is detached in your sample: it would never learn from the images.")
-def mu_detached(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu.detach() + (0.5 * logvar).exp() * _eps(mu, generator)
 
 
 def _batch(g: Generator, *pixels: int, scale: float = 2.0) -> tuple[Tensor, ...]:

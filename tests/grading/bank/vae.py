@@ -296,70 +296,6 @@ def mean_kl(mu, logvar):
     return -0.5 * torch.mean(1 + logvar - mu**2 - logvar.exp(), dim=1)
 
 
-@wrong("vae.kl", says="summed over the batch as well")
-def batch_sum(mu, logvar):
-    return -0.5 * torch.sum(1 + logvar - mu**2 - logvar.exp())
-
-
-@wrong("vae.kl", says="averaged over the batch already")
-def batch_mean(mu, logvar):
-    return torch.mean(-0.5 * torch.sum(1 + logvar - mu**2 - logvar.exp(), dim=1), dim=0)
-
-
-@wrong("vae.kl", says="rows (dim=0)")
-def over_rows(mu, logvar):
-    return -0.5 * torch.sum(1 + logvar - mu**2 - logvar.exp(), dim=0)
-
-
-@wrong("vae.kl", says="one KL for each latent dimension")
-def no_sum(mu, logvar):
-    return kl_of(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0))
-
-
-@wrong("vae.kl", says="logvar for log sigma")
-def logvar_is_log_sigma(mu, logvar):
-    sigma = logvar.exp()
-    return 0.5 * (mu**2 + sigma**2 - 1 - 2 * sigma.log()).sum(1)
-
-
-@wrong("vae.kl", says="used sigma where sigma^2")
-def sigma_not_squared(mu, logvar):
-    return -0.5 * (1 + logvar - mu**2 - torch.exp(logvar / 2)).sum(1)
-
-
-@wrong("vae.kl", says="sign is turned round")
-def as_in_the_bound(mu, logvar):
-    return 0.5 * torch.sum(1 + logvar - mu**2 - logvar.exp(), dim=1)
-
-
-@wrong("vae.kl", says="factor 1/2")
-def double_kl(mu, logvar):
-    return torch.sum(mu**2 + logvar.exp() - 1 - logvar, dim=1)
-
-
-@wrong("vae.kl", says="-1 is missing")
-def no_one(mu, logvar):
-    return 0.5 * torch.sum(mu**2 + logvar.exp() - logvar, dim=1)
-
-
-@wrong("vae.kl", says="KL(p || q)")
-def other_way_round(mu, logvar):
-    q = Normal(mu, (logvar / 2).exp())
-    return kl_of(Normal(torch.zeros_like(mu), torch.ones_like(mu)), q).sum(1)
-
-
-@wrong("vae.kl", says="detached")
-def no_graph(mu, logvar):
-    with torch.no_grad():
-        return -0.5 * torch.sum(1 + logvar - mu**2 - logvar.exp(), dim=1)
-
-
-@wrong("vae.kl", says="detached")
-def through_numpy(mu, logvar):
-    m, lv = mu.detach().numpy(), logvar.detach().numpy()
-    return torch.from_numpy(0.5 * np.sum(m**2 + np.exp(lv) - 1 - lv, axis=1))
-
-
 @wrong("vae.kl", says="gradient with respect to logvar")
 def detached_variance(mu, logvar):
     return 0.5 * (mu**2 + logvar.exp().detach() - 1 - logvar).sum(1)
@@ -397,13 +333,6 @@ def one_sample_estimate(mu, logvar):
 
 
 # --- vae.reparameterize -------------------------------------------------------------------------
-
-
-@right("vae.reparameterize")
-def as_written(mu, logvar, generator=None):
-    std = torch.exp(0.5 * logvar)
-    eps = torch.randn(std.shape, generator=generator)
-    return mu + eps * std
 
 
 @right("vae.reparameterize")
@@ -452,55 +381,10 @@ class Sampler:
         return mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=generator)
 
 
-@wrong("vae.reparameterize", says="exp(logvar), the variance")
-def times_variance(mu, logvar, generator=None):
-    return mu + torch.exp(logvar) * torch.randn(mu.shape, generator=generator)
-
-
-@wrong("vae.reparameterize", says="scale by logvar itself")
-def times_logvar(mu, logvar, generator=None):
-    return mu + torch.randn(mu.shape, generator=generator) * logvar
-
-
-@wrong("vae.reparameterize", says="sqrt(logvar)")
-def times_root(mu, logvar, generator=None):
-    return mu + torch.sqrt(logvar) * torch.randn(mu.shape, generator=generator)
-
-
-@wrong("vae.reparameterize", says="not scaled")
-def unit_noise(mu, logvar, generator=None):
-    return mu + torch.randn(mu.shape, generator=generator)
-
-
-@wrong("vae.reparameterize", says="without any noise")
-def mode(mu, logvar, generator=None):
-    return mu
-
-
-@wrong("vae.reparameterize", says="samples of the prior")
-def prior(mu, logvar, generator=None):
-    return torch.randn(mu.shape, generator=generator)
-
-
-@wrong("vae.reparameterize", says="uniform on [0, 1)")
-def rand_for_randn(mu, logvar, generator=None):
-    return mu + torch.exp(0.5 * logvar) * torch.rand(mu.shape, generator=generator)
-
-
 @wrong("vae.reparameterize", says="not Gaussian")
 def uniform_of_right_moments(mu, logvar, generator=None):
     eps = (torch.rand(mu.shape, generator=generator) - 0.5) * 12**0.5
     return mu + torch.exp(0.5 * logvar) * eps
-
-
-@wrong("vae.reparameterize", says="generator")
-def ignores_the_generator(mu, logvar, generator=None):
-    return mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
-
-
-@wrong("vae.reparameterize", says="`generator` is ignored")
-def rsample(mu, logvar, generator=None):
-    return Normal(mu, torch.exp(0.5 * logvar)).rsample()
 
 
 @wrong("vae.reparameterize", says="two calls gave the same noise")
@@ -526,38 +410,6 @@ def _eps_drawn_once(shape):
 @wrong("vae.reparameterize", says="two calls gave the same noise")
 def noise_drawn_once(mu, logvar, generator=None):
     return mu + torch.exp(0.5 * logvar) * _eps_drawn_once(tuple(mu.shape))
-
-
-@wrong("vae.reparameterize", says="All rows of your batch".lower())
-def noise_shared_by_rows(mu, logvar, generator=None):
-    return mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape[1], generator=generator)
-
-
-@wrong("vae.reparameterize", says="all dimensions of a latent")
-def noise_shared_by_dimensions(mu, logvar, generator=None):
-    return mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape[0], 1, generator=generator)
-
-
-@wrong("vae.reparameterize", says="the sample is detached")
-def sampled_without_gradient(mu, logvar, generator=None):
-    with torch.no_grad():
-        return mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=generator)
-
-
-@wrong("vae.reparameterize", says="the sample is detached")
-def normal_of_tensors(mu, logvar, generator=None):
-    return torch.normal(mu.detach(), torch.exp(0.5 * logvar).detach(), generator=generator)
-
-
-@wrong("vae.reparameterize", says="logvar is detached")
-def sigma_detached(mu, logvar, generator=None):
-    std = torch.exp(0.5 * logvar).detach()
-    return mu + std * torch.randn(mu.shape, generator=generator)
-
-
-@wrong("vae.reparameterize", says="mu is detached")
-def only_sigma_learns(mu, logvar, generator=None):
-    return mu.data + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=generator)
 
 
 @wrong("vae.reparameterize", says="given, as `logvar *= 0.5` does")
