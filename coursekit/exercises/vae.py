@@ -1,6 +1,7 @@
 """Exercises of the chapter on the variational autoencoder."""
 
 import copy
+import math
 from collections.abc import Callable
 
 import torch
@@ -23,7 +24,6 @@ from coursekit.exercises import (
     untouched,
     values,
 )
-from coursekit.exercises._decorated import Exercise
 
 OWN = (
     "coursekit.objectives.kl_divergence",
@@ -56,227 +56,148 @@ def _follows(draw: Callable[[Generator], Tensor], generator: Generator) -> None:
         raise Failed("the same state of the generator must give the same numbers")
 
 
-# --- vae.mix ------------------------------------------------------------------------------------
-
-mix = Exercise(
+@record(
     "vae.mix",
-    "mix",
-    contract=(
-        "mix(x1, x2, alpha): two images (C, H, W) and K weights alpha (K,). Returns (K, C, H, W), "
-        "one image a weight: alpha * x1 + (1 - alpha) * x2 in every pixel, so x2 at alpha = 0 and "
-        "x1 at alpha = 1. Nothing is cut off where alpha lies outside [0, 1]."
+    inputs=lambda g: (rand(g, 3, 4, 6), rand(g, 3, 4, 6), 0.1 + 0.8 * rand(g, 5)),
+    tests=(
+        values(points=2),
+        values(
+            name="goes on beyond both ends, and cuts nothing off",
+            inputs=lambda g: (
+                rand(g, 3, 4, 6),
+                rand(g, 3, 4, 6),
+                torch.tensor([-1.5, 1.5]) + rand(g, 2),
+            ),
+        ),
+        values(
+            name="holds for as many weights as the image has columns",
+            hidden="Try images of 3x3x3 and three weights: which axis of the result is alpha's?",
+            inputs=lambda g: (rand(g, 3, 3, 3), rand(g, 3, 3, 3), rand(g, 3)),
+        ),
+        untouched(),
     ),
+    mistakes={
+        "alpha[:": {
+            "(alpha > 0.5).float()[:": "You choose one image per weight; mix the two instead.",
+            "torch.linspace(0, 1, len(alpha))[:": "You ignore the values of alpha: they need not "
+            "be evenly spaced, nor run from 0 to 1.",
+        },
+        "(1 - alpha) * x2": {
+            "x2": "The weights of x1 and x2 must add up to 1: alpha and 1 - alpha.",
+            "alpha * x2": "You weight both images by alpha. The weight of x2 is 1 - alpha.",
+        },
+        "alpha * x1 + (1 - alpha) * x2": {
+            "(1 - alpha) * x1 + alpha * x2": "Your mixture runs the other way: at alpha = 1 it "
+            "must be x1, at alpha = 0 x2.",
+            "x2 + alpha * (x2 - x1)": "You add alpha * (x2 - x1) to x2; add alpha * (x1 - x2).",
+            "(x1 + x2) / 2 + 0 * alpha": "You take the plain average: alpha is not used.",
+            "(alpha * x1 + (1 - alpha) * x2).movedim(0, -1)": "Your weights are on the last axis; "
+            "the result must be (K, C, H, W), one image per weight.",
+        },
+    },
+    fair=("detached",),  # no gradient is asked for
     hints=(
         "One weight gives one image. Write it for a single number alpha first.",
-        "alpha has shape (K,), an image (C, H, W): they must meet as (K, 1, 1, 1) and (C, H, W). "
-        "alpha[:, None, None, None] does it.",
-        "a = alpha[:, None, None, None]; return a * x1 + (1 - a) * x2",
+        "alpha has shape (K,), an image (C, H, W). With shape (K, 1, 1, 1), alpha meets an image "
+        "as (K, C, H, W).",
+        "Index alpha with None to add three axes at its end. Weight x1 by alpha and x2 by the rest "
+        "up to 1, and add them.",
     ),
+    explanation="Broadcasting pairs each of the K weights with every pixel, so no loop is needed.",
     see="chapter 3, 'Exercise 1: mix two images'",
     forbids=("coursekit.models.latent.lerp",),
 )
+def mix(x1, x2, alpha):
+    """Mixtures of two images in pixel space.
+
+    x1, x2: (C, H, W) float tensors. alpha: (K,) weights, of any value.
+    Returns: (K, C, H, W), image k is alpha[k] * x1 + (1 - alpha[k]) * x2, nothing cut off.
+    """
+    # 1. Give alpha three more axes, so that (K, 1, 1, 1) meets (C, H, W).
+    # 2. Mix.
+    ### BEGIN SOLUTION
+    alpha = alpha[:, None, None, None]
+    return alpha * x1 + (1 - alpha) * x2
+    ### END SOLUTION
 
 
-@mix.inputs
-def _pair(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    return *_image_pair(g, 3, 4, 6), 0.1 + 0.8 * torch.rand(5, generator=g)
-
-
-def _image_pair(g: Generator, *shape: int) -> tuple[Tensor, Tensor]:
-    return torch.rand(shape, generator=g), torch.rand(shape, generator=g)
-
-
-def _outside(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights on both sides of [0, 1]."""
-    beyond = 0.5 + torch.rand(2, generator=g)
-    return *_image_pair(g, 3, 4, 6), torch.cat([-beyond, 1 + beyond])
-
-
-def _square(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """As many weights as the image has columns, rows and channels: shapes do not tell them."""
-    return *_image_pair(g, 3, 3, 3), torch.rand(3, generator=g)
-
-
-@mix.reference
-def _mix(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return x2 + torch.einsum("k,chw->kchw", alpha, x1 - x2)
-
-
-mix.values("gives one mixture for each weight", points=2)
-mix.values("goes on beyond both ends, and cuts nothing off", inputs=_outside)
-mix.values(
-    "holds for as many weights as the image has columns",
-    hidden=True,
-    hint="Try images of 3x3x3 and three weights: which axis of the result belongs to alpha?",
-    inputs=_square,
-)
-mix.untouched()
-
-
-@mix.wrong("Your mixture runs the other way: at alpha = 1 it must be x1, at alpha = 0 x2.")
-def other_way(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x2, x1, alpha)
-
-
-@mix.wrong("The weights of x1 and x2 must add up to 1: alpha and 1 - alpha.")
-def only_one_weighted(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return alpha[:, None, None, None] * x1 + x2
-
-
-@mix.wrong("You weight both images by alpha. x2 has the weight 1 - alpha.")
-def same_weight(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return alpha[:, None, None, None] * (x1 + x2)
-
-
-@mix.wrong("You take the plain average of the two images: alpha is not used.")
-def plain_average(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x1, x2, torch.full_like(alpha, 0.5))
-
-
-@mix.wrong("You ignore the values of alpha: they need not be evenly spaced, nor run from 0 to 1.")
-def own_weights(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x1, x2, torch.linspace(0, 1, len(alpha)))
-
-
-@mix.wrong("You add alpha * (x2 - x1) to x2; what you must add is alpha * (x1 - x2).")
-def difference_turned(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(2 * x2 - x1, x2, alpha)
-
-
-@mix.wrong(
-    "You choose one of the two images for each weight. Mix them: every pixel is between the two."
-)
-def chosen(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x1, x2, (alpha > 0.5).float())
-
-
-@mix.wrong("The result must be (K, C, H, W), an image a weight. Your weights are on the last axis.")
-def weights_last(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x1, x2, alpha).movedim(0, -1)
-
-
-# --- vae.padding --------------------------------------------------------------------------------
-
-padding = Exercise(
+@record(
     "vae.padding",
-    "transposed_padding",
-    contract=(
-        "transposed_padding(size): size, an int >= 1, is the height (or width) of an image. The "
-        "encoder halved it to n = ceil(size / 2). Returns (padding, output_padding), two ints, "
-        "with which a transposed convolution of kernel 4 and stride 2 maps n back to size: "
-        "size = 2 * n + 2 - 2 * padding + output_padding, with output_padding 0 or 1."
-    ),
+    inputs=lambda g: (*_integers(g, 4, 400),),
+    tests=(),
+    mistakes={
+        "size % 2": {
+            "(size + 1) % 2": "Even and odd are flipped, or you looked at the parity of the halved "
+            "size n. What counts is the parity of the size to come back to."
+        },
+        "1 + odd, odd": {
+            "1, 0": "These paddings give 2n, but an odd size is 2n - 1.",
+            "2, 1": "These paddings are right for odd sizes only: an even size is 2n, not 2n - 1.",
+            "1, odd": "For odd sizes your output padding makes the image larger still, 2n + 1; it "
+            "must become one pixel smaller than 2n.",
+            "1 + odd, 0": "For odd sizes a padding of 2 alone takes two pixels away, which is one "
+            "too many; an output padding of 1 gives one back.",
+            "odd, 1 + odd": "The two numbers are in the wrong order: (padding, output_padding).",
+            "1, 1": "These paddings double the size for a kernel of 3. The kernel here is 4.",
+        },
+    },
     hints=(
         "There are two cases, even and odd. What is 2 * n - size in each?",
         "An even size is 2 * n, so 2 * padding - output_padding = 2. "
         "An odd size is 2 * n - 1, so 2 * padding - output_padding = 3.",
-        "odd = size % 2; return 1 + odd, odd",
+        "2 * padding is even, so the output padding is 0 for even sizes and 1 for odd ones. "
+        "Each case then has one padding that fits.",
     ),
+    explanation="An odd size is one less than 2n: padding 2 takes two pixels more away than "
+    "padding 1, and the output padding gives one back.",
     see="chapter 3, 'Exercise 2: the way back'",
 )
+def transposed_padding(size):
+    """Paddings of a transposed convolution (kernel 4, stride 2) from ceil(size / 2) to size.
+
+    size: an int >= 1, height or width of the image to come back to.
+    Returns: (padding, output_padding), two ints.
+    """
+    # 1. Even: size = 2n. What must 2 * padding - output_padding be?
+    # 2. Odd: size = 2n - 1.
+    ### BEGIN SOLUTION
+    odd = size % 2
+    return 1 + odd, odd
+    ### END SOLUTION
 
 
-@padding.inputs
-def _size(g: Generator) -> tuple[int]:
-    return (int(torch.randint(4, 400, (), generator=g)),)
+def _comes_back(answer: Answer, sizes: list[int]) -> None:
+    """The layer with the answer's paddings maps ceil(size / 2) to size."""
+    for size in sizes:
+        result, n = answer(size), math.ceil(size / 2)
+        if not isinstance(result, tuple | list) or [type(part) for part in result] != [int, int]:
+            raise Failed("expected two ints, (padding, output_padding), not floats or tensors")
+        pad, out = result
+        if out not in (0, 1):
+            raise Failed(f"({pad}, {out}) is not possible: output_padding must be 0 or 1")
+        if (found := 2 * n + 2 - 2 * pad + out) != size:
+            raise Failed(
+                f"size {size} is halved to {n}; with padding {pad} and output padding {out} the "
+                f"layer gives {found}"
+            )
 
 
-@padding.reference
-def _padding(size: int) -> tuple[int, int]:
-    return (1, 0) if size % 2 == 0 else (2, 1)
-
-
-def _comes_back(answer: Answer, size: int) -> None:
-    """The layer with these paddings maps ceil(size / 2) to size."""
-    result = answer(size)
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Failed("expected two ints, (padding, output_padding)")
-    if not all(type(part) is int for part in result):
-        raise Failed("expected two ints, as nn.ConvTranspose2d takes them, not floats or tensors")
-    pad, out = result
-    n = (size + 1) // 2
-    if pad < 0 or out not in (0, 1):
-        raise Failed(
-            f"size {size}: padding {pad} and output padding {out} are no choice: PyTorch takes "
-            "an output padding of 0 or 1 here, and no negative padding"
-        )
-    found = 2 * n + 2 - 2 * pad + out
-    if found != size:
-        raise Failed(
-            f"size {size} is halved to {n}; with padding {pad} and output padding {out} the layer "
-            f"gives {found}"
-        )
-
-
-@padding.test("brings even sizes back", points=2)
+@transposed_padding.test("brings even sizes back", points=2)
 def _even(answer: Answer, g: Generator) -> None:
-    for size in torch.randint(2, 200, (5,), generator=g).tolist():
-        _comes_back(answer, 2 * size)
+    _comes_back(answer, [2 * n for n in _integers(g, 2, 200, 5)])
 
 
-@padding.test("brings odd sizes back", points=2)
+@transposed_padding.test("brings odd sizes back", points=2)
 def _odd(answer: Answer, g: Generator) -> None:
-    for size in torch.randint(2, 200, (5,), generator=g).tolist():
-        _comes_back(answer, 2 * size + 1)
+    _comes_back(answer, [2 * n + 1 for n in _integers(g, 2, 200, 5)])
 
 
-@padding.test(
+@transposed_padding.test(
     "holds for the smallest sizes",
-    hidden=True,
-    hint="Try sizes 1, 2 and 3: a size of 1 stays 1 when it is halved and rounded up.",
+    hidden="Try sizes 1, 2 and 3: a size of 1 stays 1 when it is halved and rounded up.",
 )
 def _smallest(answer: Answer, g: Generator) -> None:
-    for size in (torch.randperm(3, generator=g) + 1).tolist():
-        _comes_back(answer, size)
-
-
-@padding.wrong(
-    "These paddings double n. That is right for even sizes; an odd size is 2n - 1, and your "
-    "decoder ends one pixel too large."
-)
-def always_doubled(size: int) -> tuple[int, int]:
-    return 1, 0
-
-
-@padding.wrong("These paddings are right for odd sizes only: an even size is 2n, not 2n - 1.")
-def always_odd(size: int) -> tuple[int, int]:
-    return 2, 1
-
-
-@padding.wrong(
-    "Even and odd are turned round, or you looked at the parity of the halved size n. "
-    "What counts is the parity of the size to come back to."
-)
-def parity_turned(size: int) -> tuple[int, int]:
-    return _padding(size + 1)
-
-
-@padding.wrong(
-    "For odd sizes you add an output padding to a padding of 1: that makes the image larger still, "
-    "2n + 1. It must become one pixel smaller than 2n."
-)
-def one_more(size: int) -> tuple[int, int]:
-    return 1, size % 2
-
-
-@padding.wrong(
-    "For odd sizes a padding of 2 alone takes two pixels away, which is one too many: an output "
-    "padding of 1 gives one back."
-)
-def without_output_padding(size: int) -> tuple[int, int]:
-    return 1 + size % 2, 0
-
-
-@padding.wrong("The two numbers are in the wrong order: (padding, output_padding).")
-def swapped(size: int) -> tuple[int, int]:
-    return size % 2, 1 + size % 2
-
-
-@padding.wrong(
-    "Padding 1 with output padding 1 doubles the size for a kernel of 3. The kernel here is 4."
-)
-def kernel_three(size: int) -> tuple[int, int]:
-    return 1, 1
+    _comes_back(answer, (1 + torch.randperm(3, generator=g)).tolist())
 
 
 def _extremes(g: Generator) -> tuple[Tensor, Tensor]:

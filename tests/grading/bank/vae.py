@@ -16,12 +16,6 @@ from coursekit.grading.gradebook.bank import right, wrong
 
 
 @right("vae.mix")
-def four_axes(x1, x2, alpha):
-    a = alpha[:, None, None, None]
-    return a * x1 + (1 - a) * x2
-
-
-@right("vae.mix")
 def one_by_one(x1, x2, alpha):
     return torch.stack([float(a) * x1 + (1 - float(a)) * x2 for a in alpha])
 
@@ -46,48 +40,6 @@ def mix_in_double(x1, x2, alpha):
 @right("vae.mix")
 def with_tensordot(x1, x2, alpha):
     return torch.tensordot(torch.stack([alpha, 1 - alpha]).T, torch.stack([x1, x2]), dims=1)
-
-
-@wrong("vae.mix", says="runs the other way")
-def from_first_to_second(x1, x2, alpha):
-    return torch.lerp(x1[None], x2[None], alpha[:, None, None, None])
-
-
-@wrong("vae.mix", says="must add up to 1")
-def adds_the_second(x1, x2, alpha):
-    return x2 + alpha.view(-1, 1, 1, 1) * x1
-
-
-@wrong("vae.mix", says="weight both images by alpha")
-def alpha_twice(x1, x2, alpha):
-    a = alpha.view(-1, 1, 1, 1)
-    return a * x1 + a * x2
-
-
-@wrong("vae.mix", says="plain average")
-def half_of_each(x1, x2, alpha):
-    return ((x1 + x2) / 2).repeat(len(alpha), 1, 1, 1)
-
-
-@wrong("vae.mix", says="ignore the values of alpha")
-def evenly_spaced(x1, x2, alpha):
-    a = torch.linspace(0, 1, len(alpha))[:, None, None, None]
-    return a * x1 + (1 - a) * x2
-
-
-@wrong("vae.mix", says="what you must add is alpha * (x1 - x2)")
-def wrong_difference(x1, x2, alpha):
-    return x2 + alpha[:, None, None, None] * (x2 - x1)
-
-
-@wrong("vae.mix", says="choose one of the two images")
-def switch(x1, x2, alpha):
-    return torch.where(alpha[:, None, None, None] > 0.5, x1, x2)
-
-
-@wrong("vae.mix", says="weights are on the last axis")
-def axes_at_the_front(x1, x2, alpha):
-    return x1[..., None] * alpha + x2[..., None] * (1 - alpha)
 
 
 @wrong("vae.mix", says="expected")
@@ -131,12 +83,6 @@ def by_parity(size):
 
 
 @right("vae.padding")
-def arithmetic(size):
-    odd = size & 1
-    return (1 + odd, odd)
-
-
-@right("vae.padding")
 def from_the_formula(size):
     n = math.ceil(size / 2)
     too_many = 2 * n + 2 - size
@@ -167,46 +113,10 @@ def from_a_table(size):
     return {0: (1, 0), 1: (2, 1)}[size % 2]
 
 
-@wrong("vae.padding", says="an odd size is 2n - 1")
-def doubles(size):
-    return 1, 0
-
-
-@wrong("vae.padding", says="right for odd sizes only")
-def for_odd_sizes(size):
-    return 2, 1
-
-
-@wrong("vae.padding", says="turned round")
-def even_and_odd_swapped(size):
-    return (1, 0) if size % 2 else (2, 1)
-
-
 @wrong("vae.padding", says="parity of the halved size")
 def looks_at_the_half(size):
     n = math.ceil(size / 2)
     return 1 + n % 2, n % 2
-
-
-@wrong("vae.padding", says="larger still")
-def output_padding_for_odd(size):
-    return 1, int(size % 2 == 1)
-
-
-@wrong("vae.padding", says="two pixels away")
-def padding_alone(size):
-    return (2, 0) if size % 2 else (1, 0)
-
-
-@wrong("vae.padding", says="wrong order")
-def order_swapped(size):
-    odd = size % 2
-    return odd, 1 + odd
-
-
-@wrong("vae.padding", says="kernel of 3")
-def recipe_for_kernel_three(size):
-    return 1, 1
 
 
 @wrong("vae.padding", says="not floats")
@@ -215,7 +125,7 @@ def as_floats(size):
     return 1 + odd, odd
 
 
-@wrong("vae.padding", says="no choice")
+@wrong("vae.padding", says="not possible")
 def negative_output_padding(size):
     return 1, -(size % 2)
 
