@@ -20,6 +20,8 @@ from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from coursekit.exercises import exercise
+
 SOLUTION = '''def kl_divergence(mu, logvar):
     """KL divergence in nats."""
     # 1. sum over the latent dimensions
@@ -165,7 +167,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(chapters, name.upper(), tmp_path / name, raising=False)
     monkeypatch.setattr(chapters, "ROOT", tmp_path)
     monkeypatch.setattr(chapters, "CACHE", tmp_path / "_build" / ".jupyter_cache")
-    solution = notebook(code("a = 1"), code(SOLUTION), code("b = 1", "train"))
+    solution = notebook(code("a = 1"), code(exercise("vae.kl").source), code("b = 1", "train"))
     chapters.write(tmp_path / "solutions" / "03_vae.ipynb", solution)
     chapters.write(tmp_path / "book" / "03_vae.ipynb", make_student.project(solution))
     return tmp_path

@@ -1,17 +1,29 @@
 """Exercises of the chapter on the variational autoencoder."""
 
 import copy
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributions import Bernoulli, Normal
-from torch.distributions import kl_divergence as divergence
 from torch.nn import functional as F
 
-from coursekit.exercises._decorated import Exercise
-from coursekit.exercises._exercise import Answer, FreeText
-from coursekit.exercises._helpers import Failed, close, same, standard_normal, tensor
+from coursekit.exercises import (
+    Answer,
+    Failed,
+    FreeText,
+    close,
+    gradients,
+    gradients_of,
+    rand,
+    randn,
+    record,
+    same,
+    standard_normal,
+    tensor,
+    untouched,
+    values,
+)
 
 OWN = (
     "coursekit.objectives.kl_divergence",
@@ -21,1289 +33,751 @@ OWN = (
     "coursekit.objectives.kl_by_dimension",
 )
 
-# --- vae.mix ------------------------------------------------------------------------------------
 
-mix = Exercise(
+def _integers(g: Generator, low: int, high: int, count: int = 1) -> list[int]:
+    return torch.randint(low, high, (count,), generator=g).tolist()
+
+
+def _fresh(g: Generator) -> Generator:
+    """A generator to hand to the answer: never the one that the test itself draws from."""
+    return Generator().manual_seed(*_integers(g, 0, 2**31))
+
+
+def _follows(draw: Callable[[Generator], Tensor], generator: Generator) -> None:
+    """What is drawn depends on the generator's state, and on nothing else."""
+    start = generator.get_state()
+    first, second = draw(generator), draw(generator)
+    if torch.equal(generator.get_state(), start):
+        raise Failed("a generator was given, but nothing was drawn from it")
+    if torch.allclose(first, second, atol=1e-3):
+        raise Failed("two calls drew the same numbers: is a seed set in your function?")
+    generator.set_state(start)
+    if not torch.allclose(draw(generator), first, atol=1e-3):
+        raise Failed("the same state of the generator must give the same numbers")
+
+
+@record(
     "vae.mix",
-    "mix",
-    contract=(
-        "mix(x1, x2, alpha): two images (C, H, W) and K weights alpha (K,). Returns (K, C, H, W), "
-        "one image a weight: alpha * x1 + (1 - alpha) * x2 in every pixel, so x2 at alpha = 0 and "
-        "x1 at alpha = 1. Nothing is cut off where alpha lies outside [0, 1]."
+    inputs=lambda g: (rand(g, 3, 4, 6), rand(g, 3, 4, 6), 0.1 + 0.8 * rand(g, 5)),
+    tests=(
+        values(points=2),
+        values(
+            name="goes on beyond both ends, and cuts nothing off",
+            inputs=lambda g: (
+                rand(g, 3, 4, 6),
+                rand(g, 3, 4, 6),
+                torch.tensor([-1.5, 1.5]) + rand(g, 2),
+            ),
+        ),
+        values(
+            name="holds for as many weights as the image has columns",
+            hidden="Try images of 3x3x3 and three weights: which axis of the result is alpha's?",
+            inputs=lambda g: (rand(g, 3, 3, 3), rand(g, 3, 3, 3), rand(g, 3)),
+        ),
+        untouched(),
     ),
+    mistakes={
+        "alpha[:": {
+            "(alpha > 0.5).float()[:": "You choose one image per weight; mix the two instead.",
+            "torch.linspace(0, 1, len(alpha))[:": "You ignore the values of alpha: they need not "
+            "be evenly spaced, nor run from 0 to 1.",
+        },
+        "(1 - alpha) * x2": {
+            "x2": "The weights of x1 and x2 must add up to 1: alpha and 1 - alpha.",
+            "alpha * x2": "You weight both images by alpha. The weight of x2 is 1 - alpha.",
+        },
+        "alpha * x1 + (1 - alpha) * x2": {
+            "(1 - alpha) * x1 + alpha * x2": "Your mixture runs the other way: at alpha = 1 it "
+            "must be x1, at alpha = 0 x2.",
+            "x2 + alpha * (x2 - x1)": "You add alpha * (x2 - x1) to x2; add alpha * (x1 - x2).",
+            "(x1 + x2) / 2 + 0 * alpha": "You take the plain average: alpha is not used.",
+            "(alpha * x1 + (1 - alpha) * x2).movedim(0, -1)": "Your weights are on the last axis; "
+            "the result must be (K, C, H, W), one image per weight.",
+        },
+    },
+    fair=("detached",),  # no gradient is asked for
     hints=(
         "One weight gives one image. Write it for a single number alpha first.",
-        "alpha has shape (K,), an image (C, H, W): they must meet as (K, 1, 1, 1) and (C, H, W). "
-        "alpha[:, None, None, None] does it.",
-        "a = alpha[:, None, None, None]; return a * x1 + (1 - a) * x2",
+        "alpha has shape (K,), an image (C, H, W). With shape (K, 1, 1, 1), alpha meets an image "
+        "as (K, C, H, W).",
+        "Index alpha with None to add three axes at its end. Weight x1 by alpha and x2 by the rest "
+        "up to 1, and add them.",
     ),
+    explanation="Broadcasting pairs each of the K weights with every pixel, so no loop is needed.",
     see="chapter 3, 'Exercise 1: mix two images'",
     forbids=("coursekit.models.latent.lerp",),
 )
+def mix(x1, x2, alpha):
+    """Mixtures of two images in pixel space.
+
+    x1, x2: (C, H, W) float tensors. alpha: (K,) weights, of any value.
+    Returns: (K, C, H, W), image k is alpha[k] * x1 + (1 - alpha[k]) * x2, nothing cut off.
+    """
+    # 1. Give alpha three more axes, so that (K, 1, 1, 1) meets (C, H, W).
+    # 2. Mix.
+    ### BEGIN SOLUTION
+    alpha = alpha[:, None, None, None]
+    return alpha * x1 + (1 - alpha) * x2
+    ### END SOLUTION
 
 
-@mix.inputs
-def _pair(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    return *_images(g, 3, 4, 6), 0.1 + 0.8 * torch.rand(5, generator=g)
-
-
-def _images(g: Generator, *shape: int) -> tuple[Tensor, Tensor]:
-    return torch.rand(shape, generator=g), torch.rand(shape, generator=g)
-
-
-def _outside(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights on both sides of [0, 1]."""
-    beyond = 0.5 + torch.rand(2, generator=g)
-    return *_images(g, 3, 4, 6), torch.cat([-beyond, 1 + beyond])
-
-
-def _square(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """As many weights as the image has columns, rows and channels: shapes do not tell them."""
-    return *_images(g, 3, 3, 3), torch.rand(3, generator=g)
-
-
-@mix.reference
-def _mix(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return x2 + torch.einsum("k,chw->kchw", alpha, x1 - x2)
-
-
-mix.values("gives one mixture for each weight", points=2)
-mix.values("goes on beyond both ends, and cuts nothing off", inputs=_outside)
-mix.values(
-    "holds for as many weights as the image has columns",
-    hidden=True,
-    hint="Try images of 3x3x3 and three weights: which axis of the result belongs to alpha?",
-    inputs=_square,
-)
-mix.untouched()
-
-
-@mix.wrong("Your mixture runs the other way: at alpha = 1 it must be x1, at alpha = 0 x2.")
-def other_way(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x2, x1, alpha)
-
-
-@mix.wrong("The weights of x1 and x2 must add up to 1: alpha and 1 - alpha.")
-def only_one_weighted(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return alpha[:, None, None, None] * x1 + x2
-
-
-@mix.wrong("You weight both images by alpha. x2 has the weight 1 - alpha.")
-def same_weight(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return alpha[:, None, None, None] * (x1 + x2)
-
-
-@mix.wrong("You take the plain average of the two images: alpha is not used.")
-def plain_average(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x1, x2, torch.full_like(alpha, 0.5))
-
-
-@mix.wrong("You ignore the values of alpha: they need not be evenly spaced, nor run from 0 to 1.")
-def own_weights(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x1, x2, torch.linspace(0, 1, len(alpha)))
-
-
-@mix.wrong("You add alpha * (x2 - x1) to x2; what you must add is alpha * (x1 - x2).")
-def difference_turned(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(2 * x2 - x1, x2, alpha)
-
-
-@mix.wrong(
-    "You choose one of the two images for each weight. Mix them: every pixel is between the two."
-)
-def chosen(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x1, x2, (alpha > 0.5).float())
-
-
-@mix.wrong("The result must be (K, C, H, W), an image a weight. Your weights are on the last axis.")
-def weights_last(x1: Tensor, x2: Tensor, alpha: Tensor) -> Tensor:
-    return _mix(x1, x2, alpha).movedim(0, -1)
-
-
-# --- vae.padding --------------------------------------------------------------------------------
-
-padding = Exercise(
+@record(
     "vae.padding",
-    "transposed_padding",
-    contract=(
-        "transposed_padding(size): size, an int >= 1, is the height (or width) of an image. The "
-        "encoder halved it to n = ceil(size / 2). Returns (padding, output_padding), two ints, "
-        "with which a transposed convolution of kernel 4 and stride 2 maps n back to size: "
-        "size = 2 * n + 2 - 2 * padding + output_padding, with output_padding 0 or 1."
-    ),
+    inputs=lambda g: (*_integers(g, 4, 400),),
+    tests=(),
+    mistakes={
+        "size % 2": {
+            "(size + 1) % 2": "Even and odd are flipped, or you looked at the parity of the halved "
+            "size n. What counts is the parity of the size to come back to."
+        },
+        "1 + odd, odd": {
+            "1, 0": "These paddings give 2n, but an odd size is 2n - 1.",
+            "2, 1": "These paddings are right for odd sizes only: an even size is 2n, not 2n - 1.",
+            "1, odd": "For odd sizes your output padding makes the image larger still, 2n + 1; it "
+            "must become one pixel smaller than 2n.",
+            "1 + odd, 0": "For odd sizes a padding of 2 alone takes two pixels away, which is one "
+            "too many; an output padding of 1 gives one back.",
+            "odd, 1 + odd": "The two numbers are in the wrong order: (padding, output_padding).",
+            "1, 1": "These paddings double the size for a kernel of 3. The kernel here is 4.",
+        },
+    },
     hints=(
         "There are two cases, even and odd. What is 2 * n - size in each?",
         "An even size is 2 * n, so 2 * padding - output_padding = 2. "
         "An odd size is 2 * n - 1, so 2 * padding - output_padding = 3.",
-        "odd = size % 2; return 1 + odd, odd",
+        "2 * padding is even, so the output padding is 0 for even sizes and 1 for odd ones. "
+        "Each case then has one padding that fits.",
     ),
+    explanation="An odd size is one less than 2n: padding 2 takes two pixels more away than "
+    "padding 1, and the output padding gives one back.",
     see="chapter 3, 'Exercise 2: the way back'",
 )
+def transposed_padding(size):
+    """Paddings of a transposed convolution (kernel 4, stride 2) from ceil(size / 2) to size.
+
+    size: an int >= 1, height or width of the image to come back to.
+    Returns: (padding, output_padding), two ints.
+    """
+    # 1. Even: size = 2n. What must 2 * padding - output_padding be?
+    # 2. Odd: size = 2n - 1.
+    ### BEGIN SOLUTION
+    odd = size % 2
+    return 1 + odd, odd
+    ### END SOLUTION
 
 
-@padding.inputs
-def _size(g: Generator) -> tuple[int]:
-    return (int(torch.randint(4, 400, (), generator=g)),)
+def _comes_back(answer: Answer, sizes: list[int]) -> None:
+    """The layer with the answer's paddings maps ceil(size / 2) to size."""
+    for size in sizes:
+        result, n = answer(size), math.ceil(size / 2)
+        if not isinstance(result, tuple | list) or [type(part) for part in result] != [int, int]:
+            raise Failed("expected two ints, (padding, output_padding), not floats or tensors")
+        pad, out = result
+        if out not in (0, 1):
+            raise Failed(f"({pad}, {out}) is not possible: output_padding must be 0 or 1")
+        if (found := 2 * n + 2 - 2 * pad + out) != size:
+            raise Failed(
+                f"size {size} is halved to {n}; with padding {pad} and output padding {out} the "
+                f"layer gives {found}"
+            )
 
 
-@padding.reference
-def _padding(size: int) -> tuple[int, int]:
-    return (1, 0) if size % 2 == 0 else (2, 1)
-
-
-def _comes_back(answer: Answer, size: int) -> None:
-    """The layer with these paddings maps ceil(size / 2) to size."""
-    result = answer(size)
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise Failed("expected two ints, (padding, output_padding)")
-    if not all(type(part) is int for part in result):
-        raise Failed("expected two ints, as nn.ConvTranspose2d takes them, not floats or tensors")
-    pad, out = result
-    n = (size + 1) // 2
-    if pad < 0 or out not in (0, 1):
-        raise Failed(
-            f"size {size}: padding {pad} and output padding {out} are no choice: PyTorch takes "
-            "an output padding of 0 or 1 here, and no negative padding"
-        )
-    found = 2 * n + 2 - 2 * pad + out
-    if found != size:
-        raise Failed(
-            f"size {size} is halved to {n}; with padding {pad} and output padding {out} the layer "
-            f"gives {found}"
-        )
-
-
-@padding.test("brings even sizes back", points=2)
+@transposed_padding.test("brings even sizes back", points=2)
 def _even(answer: Answer, g: Generator) -> None:
-    for size in torch.randint(2, 200, (5,), generator=g).tolist():
-        _comes_back(answer, 2 * size)
+    _comes_back(answer, [2 * n for n in _integers(g, 2, 200, 5)])
 
 
-@padding.test("brings odd sizes back", points=2)
+@transposed_padding.test("brings odd sizes back", points=2)
 def _odd(answer: Answer, g: Generator) -> None:
-    for size in torch.randint(2, 200, (5,), generator=g).tolist():
-        _comes_back(answer, 2 * size + 1)
+    _comes_back(answer, [2 * n + 1 for n in _integers(g, 2, 200, 5)])
 
 
-@padding.test(
+@transposed_padding.test(
     "holds for the smallest sizes",
-    hidden=True,
-    hint="Try sizes 1, 2 and 3: a size of 1 stays 1 when it is halved and rounded up.",
+    hidden="Try sizes 1, 2 and 3: a size of 1 stays 1 when it is halved and rounded up.",
 )
 def _smallest(answer: Answer, g: Generator) -> None:
-    for size in (torch.randperm(3, generator=g) + 1).tolist():
-        _comes_back(answer, size)
+    _comes_back(answer, (1 + torch.randperm(3, generator=g)).tolist())
 
 
-@padding.wrong(
-    "These paddings double n. That is right for even sizes; an odd size is 2n - 1, and your "
-    "decoder ends one pixel too large."
-)
-def always_doubled(size: int) -> tuple[int, int]:
-    return 1, 0
+def _extremes(g: Generator) -> tuple[Tensor, Tensor]:
+    """Standard deviations from 1e-4 to 150, and one dimension in which q is the prior."""
+    mu, logvar = 30 * randn(g, 1, 9), 10 * randn(g, 1, 9)
+    mu[:, 0], logvar[:, 0] = 0.0, 0.0
+    return mu, logvar.clamp(-18, 10)
 
 
-@padding.wrong("These paddings are right for odd sizes only: an even size is 2n, not 2n - 1.")
-def always_odd(size: int) -> tuple[int, int]:
-    return 2, 1
-
-
-@padding.wrong(
-    "Even and odd are turned round, or you looked at the parity of the halved size n. "
-    "What counts is the parity of the size to come back to."
-)
-def parity_turned(size: int) -> tuple[int, int]:
-    return _padding(size + 1)
-
-
-@padding.wrong(
-    "For odd sizes you add an output padding to a padding of 1: that makes the image larger still, "
-    "2n + 1. It must become one pixel smaller than 2n."
-)
-def one_more(size: int) -> tuple[int, int]:
-    return 1, size % 2
-
-
-@padding.wrong(
-    "For odd sizes a padding of 2 alone takes two pixels away, which is one too many: an output "
-    "padding of 1 gives one back."
-)
-def without_output_padding(size: int) -> tuple[int, int]:
-    return 1 + size % 2, 0
-
-
-@padding.wrong("The two numbers are in the wrong order: (padding, output_padding).")
-def swapped(size: int) -> tuple[int, int]:
-    return size % 2, 1 + size % 2
-
-
-@padding.wrong(
-    "Padding 1 with output padding 1 doubles the size for a kernel of 3. The kernel here is 4."
-)
-def kernel_three(size: int) -> tuple[int, int]:
-    return 1, 1
-
-
-# --- vae.kl -------------------------------------------------------------------------------------
-
-kl = Exercise(
+@record(
     "vae.kl",
-    "kl_divergence",
-    contract=(
-        "kl_divergence(mu, logvar): both (B, L), logvar = log sigma^2. Returns (B,): for each row "
-        "KL(N(mu, sigma^2) || N(0, I)) in nats, summed over the L latent dimensions."
+    inputs=lambda g: (randn(g, 6, 3), randn(g, 6, 3)),
+    tests=(
+        values(points=2),
+        gradients(),
+        values(
+            name="holds for tiny and huge variances and for a batch of one",
+            hidden="Try sigma = 1e-4 and sigma = 100, and a batch with a single row.",
+            inputs=_extremes,
+        ),
+        untouched(),
     ),
+    mistakes={
+        "logvar.exp()": {
+            "(0.5 * logvar).exp()": "You used sigma where sigma^2 = exp(logvar) is needed.",
+            "logvar; logvar = logvar.log()": "You used logvar as the variance; it is exp(logvar).",
+            "(2 * logvar).exp(); logvar = 2 * logvar": "You took logvar for log sigma. It is "
+            "log sigma^2, so sigma^2 = exp(logvar), not exp(2 * logvar).",
+        },
+        "0.5 * ": {
+            "": "The factor 1/2 is missing: your KL is twice as large as it should be.",
+            "-0.5 * ": "The sign is flipped: this is -KL, as in the ELBO. A KL is never negative.",
+        },
+        " - 1": {"": "The -1 is missing: where mu = 0 and sigma = 1 the KL must be 0."},
+        "mu**2": {"mu": "mu is not squared in your formula."},
+        "mu**2 + variance - 1 - logvar": {
+            "(1 + mu**2) / variance - 1 + logvar": "This is KL(p || q), from the prior to the "
+            "posterior. The ELBO has KL(q || p); the two differ."
+        },
+        "kl.sum(dim=1)": {
+            "kl.mean(dim=1)": "Your KL is averaged over the latent dimensions; it must be summed: "
+            "the KLs of independent dimensions add up.",
+            "kl.sum()": "Your KL is summed over the batch as well: return one number per row.",
+            "kl.sum(dim=1).mean()": "Your KL is averaged over the batch already. That comes later, "
+            "in the loss: return one number per row.",
+            "kl.mean()": "You averaged over everything: sum over the latents, and keep the rows.",
+            "kl.sum(dim=0)": "You summed over the rows (dim=0); the latent dimensions are dim=1.",
+            "kl": "You return one KL for each latent dimension: sum them over dim=1.",
+            "kl.sum(dim=1).detach()": "The result is detached: no gradient would reach the "
+            "encoder. Do not use .detach(), .item(), .data or no_grad here.",
+        },
+    },
     hints=(
         "Start with one dimension: KL(N(mu, sigma^2) || N(0, 1)) has a closed form in mu and "
         "sigma^2, and logvar gives you both sigma^2 and log sigma^2.",
         "One dimension contributes (mu^2 + sigma^2 - 1 - log sigma^2) / 2 nats. "
         "How do the KLs of independent dimensions combine?",
-        "Compute 0.5 * (mu**2 + logvar.exp() - 1 - logvar), a (B, L) tensor, "
-        "and sum it over dim=1.",
+        "The variance is the exponential of logvar. Compute the formula for every entry, which "
+        "gives (B, L), and sum over the second dimension.",
     ),
+    explanation="The dimensions are independent, so the KL is the sum of their closed forms.",
     see="chapter 3, 'Exercise 3: the KL divergence'",
     forbids=OWN,
 )
+def kl_divergence(mu, logvar):
+    """KL(q(z|x) || N(0, I)) of each image, in nats.
+
+    mu, logvar: (B, L) float tensors, logvar = log sigma^2.
+    Returns: (B,), summed over the L latent dimensions.
+    """
+    # 1. The variance from logvar.
+    # 2. The KL of each dimension, (B, L).
+    # 3. The sum over dimensions, (B,).
+    ### BEGIN SOLUTION
+    variance = logvar.exp()
+    kl = 0.5 * (mu**2 + variance - 1 - logvar)
+    return kl.sum(dim=1)
+    ### END SOLUTION
 
 
-@kl.inputs
-def _gaussians(g: Generator) -> tuple[Tensor, Tensor]:
-    return torch.randn(6, 3, generator=g), torch.randn(6, 3, generator=g)
+def _apart(g: Generator, rows: int = 20, latents: int = 30) -> tuple[Tensor, Tensor]:
+    """Posteriors far from the prior, so that an answer which forgets mu or sigma is found out."""
+    return 2 + randn(g, rows, latents), 1 + randn(g, rows, latents)
 
 
-def _extremes(g: Generator) -> tuple[Tensor, Tensor]:
-    """Standard deviations from 1e-4 to 150, and one posterior that is the prior."""
-    mu, logvar = 30 * torch.randn(1, 9, generator=g), 10 * torch.randn(1, 9, generator=g)
-    mu[:, 0], logvar[:, 0] = 0.0, 0.0
-    return mu, logvar.clamp(-18, 10)
-
-
-@kl.reference
-def _kl(mu: Tensor, logvar: Tensor) -> Tensor:
-    return divergence(Normal(mu, (0.5 * logvar).exp()), Normal(0.0, 1.0)).sum(1)
-
-
-kl.values("gives the closed form, one number a row", points=2)
-kl.gradients("lets the gradient through to mu and logvar")
-kl.values(
-    "holds for tiny and huge variances and for a batch of one",
-    hidden=True,
-    hint="Try sigma = 1e-4 and sigma = 100, and a batch with a single row.",
-    inputs=_extremes,
-)
-kl.untouched()
-
-
-def _terms(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 0.5 * (mu**2 + logvar.exp() - 1 - logvar)
-
-
-@kl.wrong(
-    "Your KL is averaged over the latent dimensions; it must be summed: the KLs of independent "
-    "dimensions add up."
-)
-def mean_over_latents(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).mean(1)
-
-
-@kl.wrong("Your KL is summed over the batch as well: return one number for each row.")
-def summed_over_the_batch(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).sum()
-
-
-@kl.wrong(
-    "Your KL is averaged over the batch already. That comes later, in the loss: return one number "
-    "for each row."
-)
-def averaged_over_the_batch(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).sum(1).mean()
-
-
-@kl.wrong("You averaged over everything: sum over the latent dimensions, and keep the rows apart.")
-def averaged_over_everything(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).mean()
-
-
-@kl.wrong("You summed over the rows (dim=0); the latent dimensions are dim=1.")
-def wrong_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).sum(0)
-
-
-@kl.wrong("You return one KL for each latent dimension: sum them over dim=1.")
-def not_summed(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar)
-
-
-@kl.wrong(
-    "You took logvar for log sigma. It is log sigma^2, so sigma^2 = exp(logvar), "
-    "not exp(2 * logvar)."
-)
-def log_sigma(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, 2 * logvar).sum(1)
-
-
-@kl.wrong("You used sigma where sigma^2 stands in the formula: sigma^2 = exp(logvar).")
-def sigma_for_variance(mu: Tensor, logvar: Tensor) -> Tensor:
-    return (_terms(mu, logvar) - 0.5 * logvar.exp() + 0.5 * (0.5 * logvar).exp()).sum(1)
-
-
-@kl.wrong("You used logvar itself as the variance: sigma^2 = exp(logvar).")
-def logvar_as_variance(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 0.5 * (mu**2 + logvar - 1 - logvar.log()).sum(1)
-
-
-@kl.wrong("The sign is turned round: this is -KL, as it stands in the ELBO. A KL is never < 0.")
-def negated(mu: Tensor, logvar: Tensor) -> Tensor:
-    return -_terms(mu, logvar).sum(1)
-
-
-@kl.wrong("The factor 1/2 is missing: your KL is twice as large as it should be.")
-def without_half(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 2 * _terms(mu, logvar).sum(1)
-
-
-@kl.wrong("The -1 is missing: where mu = 0 and sigma = 1 the KL must be 0.")
-def without_one(mu: Tensor, logvar: Tensor) -> Tensor:
-    return (_terms(mu, logvar) + 0.5).sum(1)
-
-
-@kl.wrong("mu is not squared in your formula.")
-def mu_not_squared(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 0.5 * (mu + logvar.exp() - 1 - logvar).sum(1)
-
-
-@kl.wrong(
-    "This is KL(p || q), from the prior to the posterior. The ELBO has KL(q || p); the two differ."
-)
-def reversed_order(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 0.5 * ((1 + mu**2) / logvar.exp() - 1 + logvar).sum(1)
-
-
-@kl.wrong(
-    "The numbers are right, but the result is detached: no gradient would reach the encoder. "
-    "Do not use .detach(), .item(), .data or no_grad here."
-)
-def detached(mu: Tensor, logvar: Tensor) -> Tensor:
-    return _terms(mu, logvar).sum(1).detach()
-
-
-# --- vae.reparameterize -------------------------------------------------------------------------
-
-sample = Exercise(
+@record(
     "vae.reparameterize",
-    "reparameterize",
-    contract=(
-        "reparameterize(mu, logvar, generator=None): both (B, L), logvar = log sigma^2. Returns "
-        "(B, L): z = mu + sigma * eps with new eps ~ N(0, I) at every call, drawn from `generator` "
-        "if one is given. Differentiable in mu and logvar."
-    ),
+    inputs=lambda g: (*_apart(g), _fresh(g)),
+    tests=(),
+    mistakes={
+        "torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)": {
+            "0": "You return mu, without any noise."
+        },
+        "randn": {"rand": "Your noise is uniform on [0, 1): torch.rand. It must be torch.randn."},
+        "mu.shape": {
+            "mu[0].shape": "All rows of your batch share one eps: draw noise of the shape of mu.",
+            "mu[:, :1].shape": "All dimensions of a latent share one number: draw one each.",
+        },
+        "generator=generator": {
+            "generator=None": "`generator` is ignored: pass it on to torch.randn."
+        },
+        "torch.exp(logvar / 2)": {
+            "torch.exp(logvar)": "You scale by exp(logvar), the variance; sigma = exp(logvar / 2).",
+            "logvar": "You scale by logvar itself; sigma = exp(logvar / 2).",
+            "logvar.sqrt()": "You scale by sqrt(logvar), but sigma = exp(logvar / 2).",
+            "torch.exp(logvar.detach() / 2)": "logvar is detached: sigma would never be learned.",
+        },
+        "mu + sigma * eps": {
+            "mu + eps": "The noise is not scaled: z = mu + sigma * eps.",
+            "sigma * eps": "mu is missing: z = mu + sigma * eps.",
+            "eps": "These are samples of the prior N(0, I): mu and sigma do not enter.",
+            "mu.detach() + sigma * eps": "mu is detached: it would never be learned.",
+            "(mu + sigma * eps).detach()": "The sample is detached (.detach(), .data, no_grad, "
+            "or .sample() in place of .rsample()): no gradient would reach the encoder.",
+        },
+    },
     hints=(
         "The randomness must not depend on mu and sigma: draw it first, then shift and scale it.",
         "eps has the shape of mu. sigma follows from logvar = log sigma^2 by one exp with a "
-        "factor in front. torch.randn takes generator=...",
-        "eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device); "
-        "return mu + torch.exp(0.5 * logvar) * eps",
+        "factor in front. torch.randn takes a generator.",
+        "eps is standard normal noise from torch.randn, with the shape of mu and from the given "
+        "generator. sigma is the exponential of half of logvar. Multiply the two and add mu.",
     ),
+    explanation="The noise is an input, so z is a differentiable function of mu and logvar.",
     see="chapter 3, 'Exercise 4: a sample that gradients pass through'",
     forbids=OWN,
 )
+def reparameterize(mu, logvar, generator=None):
+    """One sample of N(mu, sigma^2) for each entry, differentiable in mu and logvar.
+
+    mu, logvar: (B, L) float tensors, logvar = log sigma^2.
+    generator: the torch.Generator that draws the noise (None: torch's global one).
+    Returns: (B, L).
+    """
+    # 1. Noise of mu's shape and dtype, on its device, from `generator`, new at every call.
+    # 2. sigma from logvar.
+    # 3. Shift and scale the noise.
+    ### BEGIN SOLUTION
+    eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
+    sigma = torch.exp(logvar / 2)
+    return mu + sigma * eps
+    ### END SOLUTION
 
 
-@sample.inputs
-def _posterior_and_generator(g: Generator) -> tuple[Tensor, Tensor, Generator]:
-    return *_gaussians(g), _new(g)
-
-
-@sample.reference
-def _sample(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype)
-    return mu + (0.5 * logvar).exp() * eps
-
-
-def _new(g: Generator) -> Generator:
-    """A generator to hand to the answer: never the one that the test itself draws from."""
-    return Generator().manual_seed(int(torch.randint(2**31, (), generator=g)))
-
-
-def _apart(g: Generator, shape: tuple[int, int] = (20, 30)) -> tuple[Tensor, Tensor]:
-    """Posteriors far from the prior, so that an answer which forgets mu or sigma is found out."""
-    return 2 + torch.randn(shape, generator=g), 1 + torch.randn(shape, generator=g)
-
-
-def _noise(
-    answer: Answer,
-    g: Generator,
-    generator: Generator | None = None,
-    shape: tuple[int, int] = (20, 30),
-) -> Tensor:
-    """The eps that the answer used, found to be standard normal."""
-    mu, logvar = _apart(g, shape)
-    z = tensor(answer(mu.clone(), logvar.clone(), generator=generator), mu.shape)
-    eps = (z - mu) / (0.5 * logvar).exp()
+def _eps(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+    """The noise in z, found to be standard normal."""
+    eps = (tensor(z, mu.shape) - mu) / (0.5 * logvar).exp()
     standard_normal(eps, "the noise (z - mu) / sigma")
     return eps
 
 
-@sample.test("draws z from N(mu, sigma^2), every entry for itself", points=2)
+@reparameterize.test("draws z from N(mu, sigma^2), each entry by itself", points=2)
 def _distribution(answer: Answer, g: Generator) -> None:
-    _noise(answer, g, shape=(100, 100))
-    _noise(answer, g, _new(g), shape=(100, 100))
+    mu, logvar = _apart(g, 100, 100)
+    for generator in (None, _fresh(g)):
+        _eps(answer(mu.clone(), logvar.clone(), generator=generator), mu, logvar)
 
 
-@sample.test("draws new noise at every call")
+@reparameterize.test("draws new noise at every call")
 def _new_noise(answer: Answer, g: Generator) -> None:
-    first, again = _noise(answer, g), _noise(answer, g)
-    if torch.allclose(first, again, atol=1e-3):
-        raise Failed(
-            "two calls gave the same noise: is eps drawn once outside of the function, "
-            "or a seed set inside it?"
-        )
+    mu, logvar = _apart(g)
+    first, second = (_eps(answer(mu.clone(), logvar.clone()), mu, logvar) for _ in range(2))
+    if torch.allclose(first, second, atol=1e-3):
+        raise Failed("two calls gave the same noise: draw eps inside, and set no seed")
 
 
-@sample.test("takes its noise from the generator, when there is one")
+@reparameterize.test("takes its noise from the generator, when there is one")
 def _generator_decides(answer: Answer, g: Generator) -> None:
-    generator = _new(g)
-    start = generator.get_state()
-    before = torch.get_rng_state()
-    first = _noise(answer, g, generator)
-    second = _noise(answer, g, generator)
-    if not torch.equal(before, torch.get_rng_state()):
-        raise Failed("a generator was given, but torch's global random numbers were used")
-    if torch.equal(start, generator.get_state()) or torch.allclose(first, second, atol=1e-3):
-        raise Failed("a generator was given, but no noise was drawn from it")
-    generator.set_state(start)
-    if not torch.allclose(_noise(answer, g, generator), first, atol=1e-3):
-        raise Failed("the same generator state must give the same noise")
+    mu, logvar = _apart(g)
+    _follows(lambda own: _eps(answer(mu.clone(), logvar.clone(), own), mu, logvar), _fresh(g))
 
 
-@sample.test("lets the gradient through to mu and logvar")
+@reparameterize.test("lets the gradient through to mu and logvar")
 def _slopes(answer: Answer, g: Generator) -> None:
-    mu, logvar = (value.requires_grad_() for value in _apart(g))
-    z = tensor(answer(mu.clone(), logvar.clone()), mu.shape)
-    standard_normal((z - mu) / (0.5 * logvar).exp())
-    if not z.requires_grad:
-        raise Failed("no gradient flows back from z")
-    weight = torch.rand(z.shape, generator=g)
-    to_mu, to_logvar = torch.autograd.grad((z * weight).sum(), (mu, logvar), allow_unused=True)
-    if to_mu is None or to_logvar is None:
-        raise Failed(f"no gradient reaches {'mu' if to_mu is None else 'logvar'}")
+    mu, logvar = _apart(g)
+    z, (to_mu, to_logvar) = gradients_of(answer, (mu, logvar), (0, 1), seed=0)
+    _, (weight, _) = gradients_of(reparameterize.solve, (mu, logvar), (0, 1), seed=0)
+    noise = _eps(z.detach(), mu, logvar) * (0.5 * logvar).exp()
     close(to_mu, weight, "the gradient with respect to mu")
-    close(to_logvar, weight * 0.5 * (z - mu), "the gradient with respect to logvar", rtol=1e-3)
+    close(to_logvar, weight * noise / 2, "the gradient with respect to logvar", rtol=1e-3)
 
 
-@sample.test(
-    "holds for a batch of one and for a single latent dimension",
-    hidden=True,
-    hint="Try mu of shape (1, L) and of shape (B, 1).",
-)
+@reparameterize.test("holds for one row or latent", hidden="Try mu of shape (1, L) and (B, 1).")
 def _other_shapes(answer: Answer, g: Generator) -> None:
-    _noise(answer, g, shape=(1, 600))
-    _noise(answer, g, shape=(600, 1))
+    for mu, logvar in (_apart(g, 1, 600), _apart(g, 600, 1)):
+        _eps(answer(mu.clone(), logvar.clone()), mu, logvar)
 
 
-@sample.test(
+@reparameterize.test(
     "leaves its inputs as they were",
-    hidden=True,
-    hint="Does your function change a tensor that it was given, as `logvar *= 0.5` does?",
+    hidden="Does your function change a tensor that it was given, as `logvar *= 0.5` does?",
 )
 def _untouched(answer: Answer, g: Generator) -> None:
     mu, logvar = _apart(g)
     given = mu.clone(), logvar.clone()
-    z = tensor(answer(*given), mu.shape)
+    _eps(answer(*given), mu, logvar)
     same(given[0], mu, "mu was changed by the call")
     same(given[1], logvar, "logvar was changed by the call")
-    standard_normal((z - mu) / (0.5 * logvar).exp())
 
 
-def _eps(like: Tensor, generator: Generator | None) -> Tensor:
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype)
+def _batch(g: Generator, *pixels: int, scale: float = 2.0) -> tuple[Tensor, ...]:
+    """Black and white images, logits, mu and logvar."""
+    x, logits = (rand(g, *pixels) < 0.4).float(), scale * randn(g, *pixels)
+    return x, logits, randn(g, pixels[0], 7), randn(g, pixels[0], 7)
 
 
-@sample.wrong("You scale by exp(logvar), the variance. Scale by sigma = exp(logvar / 2).")
-def scaled_by_variance(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + logvar.exp() * _eps(mu, generator)
-
-
-@sample.wrong("You scale by logvar itself: sigma = exp(logvar / 2).")
-def scaled_by_logvar(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + logvar * _eps(mu, generator)
-
-
-@sample.wrong("You scale by sqrt(logvar), but logvar is a logarithm: sigma = exp(logvar / 2).")
-def scaled_by_root(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + logvar.sqrt() * _eps(mu, generator)
-
-
-@sample.wrong("The noise is not scaled: z = mu + sigma * eps.")
-def not_scaled(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + _eps(mu, generator)
-
-
-@sample.wrong("mu is missing: z = mu + sigma * eps.")
-def not_shifted(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return (0.5 * logvar).exp() * _eps(mu, generator)
-
-
-@sample.wrong("You return mu, without any noise.")
-def no_noise(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + 0 * logvar
-
-
-@sample.wrong("These are samples of the prior N(0, I): mu and sigma do not enter.")
-def from_the_prior(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return _eps(mu, generator)
-
-
-@sample.wrong("Your noise is uniform on [0, 1): torch.rand. It must be normal: torch.randn.")
-def uniform_noise(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar).exp() * torch.rand(mu.shape, generator=generator)
-
-
-@sample.wrong("One eps serves all rows of your batch: draw noise of the shape of mu, (B, L).")
-def shared_by_rows(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar).exp() * _eps(mu[0], generator)
-
-
-@sample.wrong("One number serves all dimensions of a latent: draw noise of the shape of mu.")
-def shared_by_dimensions(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar).exp() * _eps(mu[:, :1], generator)
-
-
-@sample.wrong(
-    "`generator` is ignored: the noise comes from torch's global random numbers. "
-    "Pass it on: torch.randn(mu.shape, generator=generator)."
-)
-def generator_ignored(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar).exp() * _eps(mu, None)
-
-
-@sample.wrong(
-    "The sample is detached (.detach(), .data, no_grad, or a .sample() in place of .rsample()): "
-    "no gradient would reach the encoder, which is what the trick is for."
-)
-def sample_detached(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return (mu + (0.5 * logvar).exp() * _eps(mu, generator)).detach()
-
-
-@sample.wrong("logvar is detached in your sample: sigma would never learn from the images.")
-def logvar_detached(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu + (0.5 * logvar.detach()).exp() * _eps(mu, generator)
-
-
-@sample.wrong("mu is detached in your sample: it would never learn from the images.")
-def mu_detached(mu: Tensor, logvar: Tensor, generator: Generator | None = None) -> Tensor:
-    return mu.detach() + (0.5 * logvar).exp() * _eps(mu, generator)
-
-
-# --- vae.elbo -----------------------------------------------------------------------------------
-
-elbo = Exercise(
+@record(
     "vae.elbo",
-    "negative_elbo",
-    contract=(
-        "negative_elbo(x, logits, mu, logvar, beta=1.0): x (B, C, H, W) in [0, 1], logits of the "
-        "same shape, mu and logvar (B, L). Returns (loss, reconstruction, kl), scalars in nats, "
-        "summed over pixels and latents, averaged over the batch; loss = reconstruction + "
-        "beta * kl, reconstruction = -log p(x|z) of a Bernoulli with these logits."
+    inputs=lambda g: (*_batch(g, 5, 2, 4, 3), 0.3 + rand(g).item()),
+    tests=(
+        values(points=2, inputs=lambda g: _batch(g, 5, 2, 4, 3)),
+        values(name="weights the KL by beta in the loss, and only there"),
+        gradients(wrt=("logits", "mu", "logvar")),
+        values(
+            name="holds for grey pixels and a batch of one",
+            hidden="Pixels between 0 and 1 give a cross-entropy: -x log p - (1 - x) log(1 - p).",
+            inputs=lambda g: (rand(g, 1, 3, 5, 2), *_batch(g, 1, 3, 5, 2)[1:]),
+        ),
+        values(
+            name="stays finite where the decoder is sure of itself",
+            hidden="Try logits of 100 and -100. log(sigmoid(...)) overflows; there is a function "
+            "that takes the logits themselves.",
+            inputs=lambda g: _batch(g, 5, 2, 4, 3, scale=120.0),
+        ),
+        untouched(),
     ),
+    mistakes={
+        'F.binary_cross_entropy_with_logits(logits, x, reduction="none")': {
+            "(logits.sigmoid() - x) ** 2": "Your reconstruction is a squared error. For a "
+            "Bernoulli -log p(x|z) is the binary cross-entropy."
+        },
+        "(logits, x,": {
+            "(logits.sigmoid(), x,": "The sigmoid is applied twice: "
+            "binary_cross_entropy_with_logits takes the logits themselves."
+        },
+        "logvar.exp() - 1 - logvar": {
+            "(2 * logvar).exp() - 1 - 2 * logvar": "You took logvar for log sigma. It is "
+            "log sigma^2, so sigma^2 = exp(logvar)."
+        },
+        "pixels.sum() / len(x)": {
+            "pixels.mean()": "Your cross-entropy is averaged over the pixels; it must be summed, "
+            "or the KL weighs too much, by the number of pixels of an image.",
+            "pixels.sum()": "Your cross-entropy is summed over the batch, your KL averaged: "
+            "average both over it.",
+        },
+        "latents.sum() / len(x)": {
+            "latents.mean()": "Your KL is averaged over the latent dimensions; sum over them.",
+            "latents.sum()": "Your KL is summed over the batch, your cross-entropy averaged: "
+            "average both over it.",
+            "-latents.sum() / len(x)": "The sign of the KL is flipped: a KL is never negative.",
+        },
+        "pixels.sum() / len(x), latents.sum() / len(x)": {
+            "pixels.mean(), latents.sum()": "Your cross-entropy is averaged over the pixels, your "
+            "KL is summed over the batch: sum over pixels and latents, average over the batch.",
+            "pixels.mean(), latents.mean()": "Both parts are averaged over everything; sum over "
+            "pixels and over latents.",
+            "pixels.sum(), latents.sum()": "Both parts are summed over the batch; average over "
+            "it, so that the loss does not depend on its size.",
+        },
+        "reconstruction + beta * kl": {
+            "reconstruction - beta * kl": "The loss subtracts the KL; the KL must be added.",
+            "reconstruction + kl": "beta is not used: loss = reconstruction + beta * kl.",
+            "beta * reconstruction + kl": "You weight the reconstruction by beta, not the KL.",
+        },
+        "reconstruction + beta * kl, reconstruction, kl": {
+            "reconstruction + beta * kl, reconstruction, beta * kl": "The kl that you return "
+            "carries beta already; weight it in the loss only.",
+            "-reconstruction - beta * kl, -reconstruction, kl": "This is the ELBO, which one "
+            "maximizes. The loss is its negative: -log p(x|z) + KL.",
+            "(reconstruction + beta * kl).detach(), reconstruction.detach(), kl.detach()": "The "
+            "results are detached: nothing would be learned. Do not use .detach(), .item(), .data "
+            "or no_grad here.",
+        },
+    },
     hints=(
         "Two numbers for each image: -log p(x|z), a sum over its pixels, and the KL, a sum over "
         "its latent dimensions. The mean over the batch comes last.",
-        "F.binary_cross_entropy_with_logits(..., reduction='sum') sums over the batch too. "
-        "What must you divide by? And kl_divergence(mu, logvar) gives you (B,).",
-        "reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction='sum') / len(x); "
-        "kl = kl_divergence(mu, logvar).mean(); "
-        "return reconstruction + beta * kl, reconstruction, kl",
+        "F.binary_cross_entropy_with_logits gives one number per pixel with reduction='none'. "
+        "Exercise 3 has the KL. A sum over the whole batch must be divided: by what?",
+        "Sum the cross-entropies of all pixels in the batch and divide by the number of images. "
+        "Do the same with the KL of each latent. The loss is the first plus beta times the second.",
     ),
+    explanation="A sum over pixels and latents belongs to one image; dividing by the number of "
+    "images averages over the batch.",
     see="chapter 3, 'Exercise 5: the loss'",
     forbids=OWN,
 )
+def negative_elbo(x, logits, mu, logvar, beta=1.0):
+    """The loss of a VAE and its two parts, in nats per image.
 
-
-class _ELBO(NamedTuple):
-    loss: Tensor
-    reconstruction: Tensor
-    kl: Tensor
-
-
-def _batch(g: Generator, pixels: tuple[int, ...] = (5, 2, 4, 3), latents: int = 7) -> list[Tensor]:
-    x = (torch.rand(pixels, generator=g) < 0.4).float()
-    logits = 2 * torch.randn(pixels, generator=g)
-    mu, logvar = (torch.randn(pixels[0], latents, generator=g) for _ in range(2))
-    return [x, logits, mu, logvar]
-
-
-@elbo.inputs
-def _with_beta(g: Generator) -> tuple[Tensor | float, ...]:
-    return *_batch(g), 0.3 + float(torch.rand((), generator=g))
-
-
-def _grey(g: Generator) -> tuple[Tensor, ...]:
-    _, logits, mu, logvar = _batch(g, pixels=(1, 3, 5, 2))
-    return torch.rand(logits.shape, generator=g), logits, mu, logvar
-
-
-def _sure(g: Generator) -> tuple[Tensor, ...]:
-    x, logits, mu, logvar = _batch(g)
-    return x, 60 * logits, mu, logvar
-
-
-@elbo.reference
-def _elbo(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> _ELBO:
-    pixels = Bernoulli(logits=logits, validate_args=False)
-    reconstruction = -pixels.log_prob(x).flatten(1).sum(1).mean()
-    divergence = _kl(mu, logvar).mean()
-    return _ELBO(reconstruction + beta * divergence, reconstruction, divergence)
-
-
-elbo.values(
-    "returns (loss, reconstruction, kl) of a batch",
-    points=2,
-    inputs=lambda g: tuple(_batch(g)),
-)
-elbo.values("weights the KL by beta in the loss, and only there")
-elbo.gradients("lets the gradient through to the network", wrt=("logits", "mu", "logvar"))
-elbo.values(
-    "holds for grey pixels and a batch of one",
-    hidden=True,
-    hint="Pixels between 0 and 1 give a cross-entropy: -x log p - (1 - x) log(1 - p).",
-    inputs=_grey,
-)
-elbo.values(
-    "stays finite where the decoder is sure of itself",
-    hidden=True,
-    hint="Try logits of 100 and -100. log(sigmoid(...)) overflows; there is a function that takes "
-    "the logits themselves.",
-    inputs=_sure,
-)
-elbo.untouched()
-
-
-def _parts(logits: Tensor, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of each pixel, and KL (B, L) of each latent dimension."""
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none"), _terms(mu, logvar)
-
-
-def _result(reconstruction: Tensor, kl: Tensor, beta: float) -> tuple[Tensor, Tensor, Tensor]:
+    x: (B, C, H, W) in [0, 1]. logits: the same shape. mu, logvar: (B, L).
+    Returns: (loss, reconstruction, kl), three scalars averaged over the batch;
+    loss = reconstruction + beta * kl, reconstruction = -log p(x|z) summed over pixels.
+    """
+    # 1. The cross-entropy of each pixel (torch.nn.functional has it, for logits).
+    # 2. The KL of each latent dimension.
+    # 3. Sum both over pixels or latents, and average over the batch.
+    ### BEGIN SOLUTION
+    pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+    latents = 0.5 * (mu**2 + logvar.exp() - 1 - logvar)
+    reconstruction, kl = pixels.sum() / len(x), latents.sum() / len(x)
     return reconstruction + beta * kl, reconstruction, kl
+    ### END SOLUTION
 
 
-Parts = tuple[Tensor, Tensor, Tensor]
+def _with_black_and_white(g: Generator) -> tuple[Tensor]:
+    x = rand(g, 3, 1, 4, 6)
+    return (torch.where(x < 0.3, 0.0, torch.where(x > 0.7, 1.0, x)),)
 
 
-@elbo.wrong(
-    "Your cross-entropy is averaged over the pixels; it must be summed over them. As it is, the KL "
-    "weighs as many times too much as an image has pixels."
-)
-def mean_over_pixels(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.mean(), kl.sum(1).mean(), beta)
-
-
-@elbo.wrong(
-    "Your cross-entropy is averaged over the pixels, your KL is summed over the batch: sum both "
-    "over pixels and latents, average both over the batch."
-)
-def mean_bce_sum_kl(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.mean(), kl.sum(), beta)
-
-
-@elbo.wrong("Your KL is averaged over the latent dimensions; it must be summed over them.")
-def kl_mean_over_latents(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), kl.mean(), beta)
-
-
-@elbo.wrong("Both parts are averaged over everything; sum over pixels and over latents.")
-def both_averaged(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.mean(), kl.mean(), beta)
-
-
-@elbo.wrong("Both parts are summed over the batch; average over it, so that its size is no matter.")
-def both_summed(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.sum(), kl.sum(), beta)
-
-
-@elbo.wrong("Your KL is summed over the batch, your cross-entropy averaged: average both over it.")
-def kl_summed_over_batch(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), kl.sum(), beta)
-
-
-@elbo.wrong("Your cross-entropy is summed over the batch, your KL averaged: average both over it.")
-def bce_summed_over_batch(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.sum(), kl.sum(1).mean(), beta)
-
-
-@elbo.wrong("The sign of the KL is turned round: the loss is reconstruction + beta * KL.")
-def kl_negated(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), -kl.sum(1).mean(), beta)
-
-
-@elbo.wrong("The loss subtracts the KL: this is reconstruction - beta * KL, it must be added.")
-def kl_subtracted(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    reconstruction, divergence = bce.flatten(1).sum(1).mean(), kl.sum(1).mean()
-    return reconstruction - beta * divergence, reconstruction, divergence
-
-
-@elbo.wrong("This is the ELBO, which one maximizes. The loss is its negative: -log p(x|z) + KL.")
-def elbo_itself(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    reconstruction, divergence = bce.flatten(1).sum(1).mean(), kl.sum(1).mean()
-    return -(reconstruction + beta * divergence), -reconstruction, divergence
-
-
-@elbo.wrong("beta is not used: loss = reconstruction + beta * kl.")
-def beta_ignored(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), kl.sum(1).mean(), 1.0)
-
-
-@elbo.wrong("You weight the reconstruction by beta. It belongs to the KL.")
-def beta_on_reconstruction(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    reconstruction, divergence = bce.flatten(1).sum(1).mean(), kl.sum(1).mean()
-    return beta * reconstruction + divergence, reconstruction, divergence
-
-
-@elbo.wrong("The kl that you return carries beta already; return it bare, weight it in the loss.")
-def beta_in_the_part(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), beta * kl.sum(1).mean(), 1.0)
-
-
-@elbo.wrong("You took logvar for log sigma. It is log sigma^2, so sigma^2 = exp(logvar).")
-def elbo_log_sigma(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    return _right(x, logits, mu, 2 * logvar, beta)
-
-
-@elbo.wrong(
-    "The sigmoid is applied twice: binary_cross_entropy_with_logits takes the logits themselves."
-)
-def sigmoid_twice(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    return _right(x, torch.sigmoid(logits), mu, logvar, beta)
-
-
-@elbo.wrong(
-    "Your reconstruction is a squared error. For a Bernoulli -log p(x|z) is the binary "
-    "cross-entropy."
-)
-def squared_error(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    error = (torch.sigmoid(logits) - x) ** 2
-    return _result(error.flatten(1).sum(1).mean(), _terms(mu, logvar).sum(1).mean(), beta)
-
-
-@elbo.wrong(
-    "The numbers are right, but they are detached: nothing would be learned. "
-    "Do not use .detach(), .item(), .data or no_grad here."
-)
-def elbo_detached(
-    x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float = 1.0
-) -> Parts:
-    loss, reconstruction, kl = _right(x, logits, mu, logvar, beta)
-    return loss.detach(), reconstruction.detach(), kl.detach()
-
-
-def _right(x: Tensor, logits: Tensor, mu: Tensor, logvar: Tensor, beta: float) -> Parts:
-    bce, kl = _parts(logits, x, mu, logvar)
-    return _result(bce.flatten(1).sum(1).mean(), kl.sum(1).mean(), beta)
-
-
-# --- vae.entropy_floor --------------------------------------------------------------------------
-
-floor = Exercise(
+@record(
     "vae.entropy_floor",
-    "entropy_floor",
-    contract=(
-        "entropy_floor(x): images x (B, C, H, W) in [0, 1], 0 and 1 included. Returns (B,): the "
-        "least cross-entropy in nats that any Bernoulli decoder can reach on each image, the sum "
-        "over its pixels of -x log x - (1 - x) log(1 - x), with 0 log 0 = 0."
+    inputs=lambda g: (0.02 + 0.96 * rand(g, 4, 3, 5, 2),),
+    tests=(
+        values(points=2),
+        values(name="counts black and white pixels as 0", inputs=_with_black_and_white),
+        untouched(),
     ),
+    mistakes={
+        " + torch.special.entr(1 - x)": {
+            "": "The half with 1 - x is missing: a pixel is white with probability x, black with "
+            "1 - x."
+        },
+        "torch.special.entr(x) + torch.special.entr(1 - x)": {
+            "x * (1 - x)": "This is the variance of the pixels; the entropy has logarithms.",
+            "-x * (1 - x).log() - (1 - x) * x.log()": "You crossed the terms: x goes with log x, "
+            "and 1 - x with log(1 - x).",
+            'F.binary_cross_entropy_with_logits(x, x, reduction="none")': "This function takes "
+            "logits: you gave it probabilities, and it applied a sigmoid to them.",
+        },
+        "entropy.flatten(1).sum(dim=1)": {
+            "entropy.flatten(1).mean(dim=1)": "You averaged over the pixels. The loss sums over "
+            "them, and so must its floor.",
+            "entropy.sum()": "You summed over the images as well: return one number per image.",
+            "entropy.sum() / len(x)": "You averaged over the images: return one number per image.",
+            "entropy.mean()": "You averaged over everything: sum over pixels, and keep the images.",
+            "entropy.sum(dim=(2, 3))": "You return one entropy per channel: sum over channels too.",
+            "entropy": "You return one entropy for each pixel: sum over channels, rows and "
+            "columns.",
+            "entropy.flatten(1).sum(dim=1) / math.log(2)": "This is in bits. Nats need the natural "
+            "logarithm, torch.log.",
+            "-entropy.flatten(1).sum(dim=1)": "The sign is flipped: an entropy is never negative.",
+        },
+    },
+    fair=("detached",),  # no gradient is asked for
     hints=(
         "For one pixel the cross-entropy -x log p - (1 - x) log(1 - p) is least at p = x. "
         "What is left there? Sum it over pixels and channels, not over images.",
         "torch.special.entr(x) is -x log x, and 0 at x = 0. There are two terms: x and 1 - x.",
-        "entropy = torch.special.entr(x) + torch.special.entr(1 - x); "
-        "return entropy.flatten(1).sum(dim=1)",
+        "Add the entr of x and the entr of 1 - x. Flatten all axes but the first into one, and sum "
+        "over it.",
     ),
+    explanation="The best mean for a pixel is the pixel itself, and what it costs then is its "
+    "entropy.",
     see="chapter 3, 'Exercise 6: the floor of the loss'",
 )
+def entropy_floor(x):
+    """The least cross-entropy that any Bernoulli decoder can reach on each image, in nats.
+
+    x: (B, C, H, W) in [0, 1], 0 and 1 included.
+    Returns: (B,), summed over pixels and channels.
+    """
+    # 1. The entropy of each value; torch.special.entr(x) is -x log x, and 0 at 0.
+    # 2. The sum over all but the first axis.
+    ### BEGIN SOLUTION
+    entropy = torch.special.entr(x) + torch.special.entr(1 - x)
+    return entropy.flatten(1).sum(dim=1)
+    ### END SOLUTION
 
 
-@floor.inputs
-def _greys(g: Generator) -> tuple[Tensor]:
-    return (0.02 + 0.96 * torch.rand(4, 3, 5, 2, generator=g),)
+def _epoch(g: Generator, sizes: list[int]) -> tuple[list[float], list[int]]:
+    return (100 + 20 * randn(g, len(sizes))).tolist(), sizes
 
 
-def _with_black_and_white(g: Generator) -> tuple[Tensor]:
-    x = torch.rand(3, 1, 4, 6, generator=g)
-    return (torch.where(x < 0.3, 0.0, torch.where(x > 0.7, 1.0, x)),)
-
-
-@floor.reference
-def _floor(x: Tensor) -> Tensor:
-    p = x.double()
-    entropy: Tensor = -torch.xlogy(p, p) - torch.xlogy(1 - p, 1 - p)
-    return entropy.flatten(1).sum(1)
-
-
-floor.values("gives the sum of the pixels' entropies, one number an image", points=2)
-floor.values("counts black and white pixels as 0", inputs=_with_black_and_white)
-floor.untouched()
-
-
-@floor.wrong("The half with 1 - x is missing: the pixel is white with x, black with 1 - x.")
-def one_half(x: Tensor) -> Tensor:
-    return -torch.xlogy(x, x).flatten(1).sum(1)
-
-
-@floor.wrong("You averaged over the pixels. The loss sums over them, and so must its floor.")
-def floor_mean(x: Tensor) -> Tensor:
-    return _floor(x) / x[0].numel()
-
-
-@floor.wrong("You summed over the images as well: return one number for each.")
-def floor_total(x: Tensor) -> Tensor:
-    return _floor(x).sum()
-
-
-@floor.wrong("You averaged over the images: return one number for each.")
-def floor_batch_mean(x: Tensor) -> Tensor:
-    return _floor(x).mean()
-
-
-@floor.wrong("You averaged over everything: sum over pixels, and keep the images apart.")
-def floor_mean_of_all(x: Tensor) -> Tensor:
-    return _floor(x).mean() / x[0].numel()
-
-
-@floor.wrong("This is in bits. Nats need the natural logarithm, torch.log.")
-def bits(x: Tensor) -> Tensor:
-    return _floor(x) / torch.log(torch.tensor(2.0))
-
-
-@floor.wrong("The sign is turned round: an entropy is never negative.")
-def floor_negated(x: Tensor) -> Tensor:
-    return -_floor(x)
-
-
-@floor.wrong("You return one entropy for each channel: sum over channels, too.")
-def by_channel(x: Tensor) -> Tensor:
-    return by_pixel(x).sum((2, 3))
-
-
-@floor.wrong("You return one entropy for each pixel: sum over channels, rows and columns.")
-def by_pixel(x: Tensor) -> Tensor:
-    return -torch.xlogy(x, x) - torch.xlogy(1 - x, 1 - x)
-
-
-@floor.wrong(
-    "This is the variance x (1 - x) of the pixels. The floor is their entropy, with logarithms."
-)
-def variance(x: Tensor) -> Tensor:
-    return (x * (1 - x)).flatten(1).sum(1)
-
-
-@floor.wrong(
-    "You crossed the terms: -x log(1 - x) - (1 - x) log x. Each probability goes with its own "
-    "logarithm."
-)
-def crossed(x: Tensor) -> Tensor:
-    return -(x * (1 - x).log() + (1 - x) * x.log()).flatten(1).sum(1)
-
-
-@floor.wrong(
-    "binary_cross_entropy_with_logits takes logits: you gave it the probabilities, and it applied "
-    "a sigmoid to them."
-)
-def floor_of_logits(x: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(x, x, reduction="none").flatten(1).sum(1)
-
-
-# --- vae.epoch_mean -----------------------------------------------------------------------------
-
-epoch = Exercise(
+@record(
     "vae.epoch_mean",
-    "epoch_mean",
-    contract=(
-        "epoch_mean(losses, sizes): of the K batches of an epoch, losses, a list of K floats, each "
-        "the mean over the images of its batch, and sizes, a list of K ints, how many images it "
-        "had; the last batch may be smaller. Returns a number: the mean loss of an image over the "
-        "whole epoch."
+    inputs=lambda g: _epoch(g, [16, 16, 16, 16, *_integers(g, 1, 8)]),
+    tests=(
+        values(points=2),
+        values(
+            name="holds for batches of any size",
+            inputs=lambda g: _epoch(g, _integers(g, 1, 50, 9)),
+        ),
+        values(
+            name="holds for a single batch",
+            hidden="With one batch its mean is the answer, whatever its size.",
+            inputs=lambda g: _epoch(g, _integers(g, 2, 20)),
+        ),
     ),
+    mistakes={
+        "loss * size": {
+            "loss": "You divide a sum over batches by the number of images: multiply each batch's "
+            "mean by its size first."
+        },
+        "total / sum(sizes)": {
+            "sum(losses) / len(losses)": "This is the mean of the batches' means, in which each "
+            "image of a small batch counts for more. Weight every batch by its size.",
+            "sum(losses) / sizes[0]": "You divide the sum of the losses by the batch size, but "
+            "there are as many losses as batches: this number grows with the data set.",
+            "sum(losses)": "You add up the batches' means. Weight them by size, and divide by the "
+            "number of images.",
+            "total": "This is the loss of all images together; divide by their number.",
+            "total / len(sizes)": "Divide the sum by the number of images, not of batches.",
+            "(total - losses[-1] * sizes[-1]) / sum(sizes[:-1])": "The last, smaller batch is "
+            "missing. Its images count like all others.",
+            "losses[0]": "This is the loss of the first batch alone, as of a loop that is left by "
+            "`break` or `return`: the rest of the data is never seen.",
+            "losses[-1]": "This is the loss of the last batch alone; every batch counts.",
+            "total / (sizes[0] * len(sizes))": "You count every batch as full: the last one has "
+            "fewer images.",
+        },
+    },
     hints=(
         "What would you get if you added up the losses of all images? And how many are there?",
         "A batch of n images with mean loss l contributes n * l to that sum.",
-        "return sum(l * n for l, n in zip(losses, sizes)) / sum(sizes)",
+        "Add up the products of loss and size over the batches, and divide by the sum of the "
+        "sizes.",
     ),
+    explanation="A batch's mean times its size is the sum over its images, so every image counts "
+    "the same.",
     see="chapter 3, 'Exercise 7: the loss of an epoch'",
     forbids=("coursekit.training.run.Means",),
 )
+def epoch_mean(losses, sizes):
+    """The mean loss per image over one epoch.
 
-
-Epoch = tuple[list[float], list[int]]
-
-
-@epoch.inputs
-def _batches(g: Generator) -> Epoch:
-    last = int(torch.randint(1, 8, (), generator=g))
-    return _some_losses(g, 5), [16, 16, 16, 16, last]
-
-
-def _some_losses(g: Generator, count: int) -> list[float]:
-    losses: list[float] = (100 + 20 * torch.randn(count, generator=g)).tolist()
-    return losses
-
-
-def _single(g: Generator) -> Epoch:
-    return _some_losses(g, 1), torch.randint(2, 20, (1,), generator=g).tolist()
-
-
-def _uneven(g: Generator) -> Epoch:
-    return _some_losses(g, 9), torch.randint(1, 50, (9,), generator=g).tolist()
-
-
-@epoch.reference
-def _epoch_mean(losses: list[float], sizes: list[int]) -> float:
-    return sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
-
-
-epoch.values("gives the mean over all images", points=2)
-epoch.values("holds for batches of any size", inputs=_uneven)
-epoch.values(
-    "holds for a single batch",
-    hidden=True,
-    hint="With one batch its mean is the answer, whatever its size.",
-    inputs=_single,
-)
-
-
-@epoch.wrong(
-    "This is the mean of the batches' means. The last batch has fewer images, and yet each of them "
-    "counts for more: weight every batch by its size."
-)
-def mean_of_means(losses: list[float], sizes: list[int]) -> float:
-    return sum(losses) / len(losses)
-
-
-@epoch.wrong(
-    "You divide the sum of the losses by the batch size. There are as many losses as batches: "
-    "this number grows with the data set and compares with nothing."
-)
-def over_batch_size(losses: list[float], sizes: list[int]) -> float:
-    return sum(losses) / sizes[0]
-
-
-@epoch.wrong("You add up the batches' means. Weight them by size, and divide by all images.")
-def sum_of_means(losses: list[float], sizes: list[int]) -> float:
-    return sum(losses)
-
-
-@epoch.wrong("This is the loss of all images together; divide by their number.")
-def total(losses: list[float], sizes: list[int]) -> float:
-    return _epoch_mean(losses, sizes) * sum(sizes)
-
-
-@epoch.wrong(
-    "You divide by the number of images what is a sum over batches: multiply each batch's mean by "
-    "its size first."
-)
-def means_over_images(losses: list[float], sizes: list[int]) -> float:
-    return sum(losses) / sum(sizes)
-
-
-@epoch.wrong("The sum over all images must be divided by the number of images, not of batches.")
-def total_over_batches(losses: list[float], sizes: list[int]) -> float:
-    return _epoch_mean(losses, sizes) * sum(sizes) / len(losses)
-
-
-@epoch.wrong("The last, smaller batch is missing. Its images count like all others.")
-def last_dropped(losses: list[float], sizes: list[int]) -> float:
-    return _epoch_mean(losses[:-1], sizes[:-1])
-
-
-@epoch.wrong(
-    "This is the loss of the first batch alone, as of a loop that is left by `break` or `return`: "
-    "the rest of the data is never seen."
-)
-def first_only(losses: list[float], sizes: list[int]) -> float:
-    return losses[0]
-
-
-@epoch.wrong("This is the loss of the last batch alone: it says little of the epoch.")
-def last_only(losses: list[float], sizes: list[int]) -> float:
-    return losses[-1]
-
-
-@epoch.wrong("You count every batch as full: the last one has fewer images.")
-def all_full(losses: list[float], sizes: list[int]) -> float:
-    return _epoch_mean(losses, sizes) * sum(sizes) / (sizes[0] * len(sizes))
-
-
-# --- vae.generate -------------------------------------------------------------------------------
-
-generation = Exercise(
-    "vae.generate",
-    "generate",
-    contract=(
-        "generate(vae, count, generator): new images from the prior, (count, C, H, W) in [0, 1]: "
-        "the means of p(x|z), of codes z (count, vae.latent_dim) drawn from N(0, I) by "
-        "`generator`. vae.decode(z) gives logits. Decodes in eval mode, without gradients, and "
-        "leaves the model in the mode, training or eval, in which it was."
-    ),
-    hints=(
-        "Three parts: remember vae.training and switch to eval mode; draw codes and decode them; "
-        "switch back.",
-        "torch.randn(count, vae.latent_dim, generator=generator) draws from the prior. "
-        "The mean of a Bernoulli with logits l is sigmoid(l). Put all of it under torch.no_grad().",
-        "was = vae.training; vae.eval(); with torch.no_grad(): x = vae.decode(torch.randn(count, "
-        "vae.latent_dim, generator=generator)).sigmoid(); vae.train(was); return x",
-    ),
-    see="chapter 3, 'Exercise 8: new faces'",
-)
+    losses: a list of K floats, each the mean over the images of one batch.
+    sizes: a list of K ints, the number of images in each batch.
+    Returns: a number.
+    """
+    # 1. The sum over all images: each batch counts as often as it has images.
+    # 2. Divide by the number of images.
+    ### BEGIN SOLUTION
+    total = sum(loss * size for loss, size in zip(losses, sizes, strict=True))
+    return total / sum(sizes)
+    ### END SOLUTION
 
 
 class _Decoder(nn.Module):
-    """A decoder that can be undone: in eval mode its logits are those of a linear layer.
+    """Stands for a VAE. In eval mode its logits are linear in z, so that z can be recovered.
 
-    It stands for a VAE in the tests. Its buffer `mode` tells which mode it was left in.
+    Its statistics are not those of codes from the prior. `mode` tells in which mode it was left.
     """
 
-    def __init__(self, latent_dim: int) -> None:
+    mode: Tensor
+
+    def __init__(self, latent_dim):
         super().__init__()
         self.latent_dim = latent_dim
-        self.norm = nn.BatchNorm1d(latent_dim)
-        self.mode: Tensor
         self.register_buffer("mode", torch.ones(()))
+        self.norm = nn.BatchNorm1d(latent_dim)
+        self.norm.get_buffer("running_mean").fill_(1.0)
+        self.norm.get_buffer("running_var").fill_(2.5)
+        self.norm.bias.data = torch.linspace(-2, 10, latent_dim)  # some pixels are all but white
 
-    def train(self, mode: bool = True) -> Any:
-        self.mode.fill_(float(mode))
+    def train(self, mode=True):
+        self.mode.fill_(mode)
         return super().train(mode)
 
+    def decode(self, z):
+        return self.norm(z).reshape(len(z), 1, 2, -1)
+
+    def likelihood(self, z):
+        return torch.distributions.Bernoulli(logits=self.decode(z))
+
     @property
-    def prior(self) -> Any:
-        zero = torch.zeros(self.latent_dim)
-        return torch.distributions.Independent(torch.distributions.Normal(zero, 1.0), 1)
-
-    def decode(self, z: Tensor) -> Tensor:
-        logits: Tensor = self.norm(z).reshape(len(z), 1, 2, -1)
-        return logits
-
-    def likelihood(self, z: Tensor) -> Any:
-        return torch.distributions.Independent(
-            torch.distributions.Bernoulli(logits=self.decode(z)), 3
-        )
+    def prior(self):
+        return torch.distributions.Normal(torch.zeros(self.latent_dim), 1.0)
 
 
-def _decoder(g: Generator, latent_dim: int = 16) -> _Decoder:
-    """In training mode, with statistics that a batch of codes from the prior does not have."""
-    decoder = _Decoder(latent_dim)
-    norm = decoder.norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    norm.running_mean.copy_(0.5 + torch.rand(latent_dim, generator=g))
-    norm.running_var.copy_(2 + torch.rand(latent_dim, generator=g))
+@record(
+    "vae.generate",
+    inputs=lambda g: (_Decoder(16), 50, _fresh(g)),
+    tests=(),
+    mistakes={
+        "vae.eval()": {
+            "": "You decode in training mode: batch normalization then uses the mean and variance "
+            "of your new codes, and every image depends on the others. Call vae.eval() first."
+        },
+        "vae.train(was_training)": {
+            "": "You left the model in eval mode; put it back into the mode in which it was."
+        },
+        "randn(count, vae.latent_dim, generator=generator)": {
+            "rand(count, vae.latent_dim, generator=generator)": "Your codes are uniform on [0, 1): "
+            "torch.rand. The prior is N(0, I): torch.randn.",
+            "rand(count, vae.latent_dim, generator=generator) * 2 - 1": "Your codes are uniform on "
+            "[-1, 1]. The prior is N(0, I): torch.randn.",
+            "zeros(count, vae.latent_dim)": "All your codes are 0, which gives one image only.",
+            "randn(1, vae.latent_dim, generator=generator).repeat(count, 1)": "All your images "
+            "share one code: draw (count, vae.latent_dim) numbers.",
+            "randn(count, vae.latent_dim)": "`generator` is ignored: pass it on to torch.randn.",
+        },
+        ".sigmoid()": {
+            "": "You return the logits. The mean of p(x|z) is their sigmoid.",
+            ".sigmoid().sigmoid()": "You apply the sigmoid twice: once turns logits into means.",
+            ".sigmoid().round()": "You cut the pixels at 1/2 into black and white. The mean of "
+            "p(x|z) is the sigmoid itself.",
+            ".clamp(0, 1)": "You clamp the logits to [0, 1]; the sigmoid makes probabilities of "
+            "them.",
+        },
+    },
+    hints=(
+        "Three parts: remember vae.training and switch to eval mode; draw codes and decode them; "
+        "switch back.",
+        "torch.randn draws from the prior, and takes the generator. The mean of a Bernoulli with "
+        "logits l is sigmoid(l). Put all of it under torch.no_grad().",
+        "Draw count rows of vae.latent_dim normal numbers with the given generator. Decode them "
+        "in eval mode, and apply the sigmoid. Then vae.train takes the mode that you remembered.",
+    ),
+    explanation="In eval mode an image depends on its own code only; the caller's mode comes back.",
+    see="chapter 3, 'Exercise 8: new faces'",
+)
+def generate(vae, count, generator):
+    """New images from the prior.
+
+    vae: has latent_dim, decode(z) -> logits, and the mode that every nn.Module has.
+    count: how many. generator: the torch.Generator that draws the codes.
+    Returns: (count, C, H, W) in [0, 1], means of p(x|z). Leaves the model's mode as it was.
+    """
+    # 1. Remember vae.training; switch to eval mode.
+    # 2. Draw (count, L) codes and decode them, without gradients.
+    # 3. From logits to means. Switch back.
+    ### BEGIN SOLUTION
+    was_training = vae.training
+    vae.eval()
     with torch.no_grad():
-        norm.bias.copy_(torch.randn(latent_dim, generator=g))
-    return decoder
+        z = torch.randn(count, vae.latent_dim, generator=generator)
+        images = vae.decode(z).sigmoid()
+    vae.train(was_training)
+    return images
+    ### END SOLUTION
 
 
-@generation.inputs
-def _model(g: Generator) -> tuple[_Decoder, int, Generator]:
-    return _decoder(g), 50, _fresh(g)
-
-
-def _fresh(g: Generator) -> Generator:
-    return Generator().manual_seed(int(torch.randint(2**31, (), generator=g)))
-
-
-@generation.reference
-def _generate(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    z = torch.randn(count, vae.latent_dim, generator=generator)
-    return copy.deepcopy(vae).eval().decode(z).sigmoid().detach()
-
-
-def _pictures(answer: Answer, vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    """What the answer generates, once it has shape and range."""
-    x = tensor(answer(vae, count, generator), (count, 1, 2, vae.latent_dim // 2), "the images")
-    x = x.detach().double()
-    if not (torch.isfinite(x).all() and x.min() >= 0 and x.max() <= 1):
+def _images(answer: Answer, vae: _Decoder, generator: Generator, count: int = 640) -> Tensor:
+    """What the answer generates, found to come from codes of the prior, decoded in eval mode."""
+    twin = copy.deepcopy(vae).eval()
+    offset = twin.decode(torch.zeros(1, vae.latent_dim)).detach()
+    slope = twin.decode(torch.ones(1, vae.latent_dim)).detach() - offset
+    x = tensor(answer(vae, count, generator), (count, *offset.shape[1:]), "the images")
+    pixels = x.detach().double()
+    if not ((pixels >= 0) & (pixels <= 1)).all():
         raise Failed("the images must have values in [0, 1]: decode gives logits")
+    codes = ((torch.logit(pixels) - offset) / slope).flatten(1)
+    standard_normal(codes, "the code behind your images, decoded in eval mode,")
     return x
 
 
-def _codes_behind(x: Tensor, vae: _Decoder) -> Tensor:
-    """The codes (B, L) that give the images in eval mode."""
-    norm = vae.norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-    return (torch.logit(x).flatten(1) - norm.bias.detach()) / scale + norm.running_mean
-
-
-@generation.test("decodes codes drawn from the prior, in eval mode", points=2)
+@generate.test("decodes codes drawn from the prior, in eval mode", points=2)
 def _from_prior(answer: Answer, g: Generator) -> None:
-    vae = _decoder(g)
-    before = copy.deepcopy(vae)
-    x = _pictures(answer, vae, 640, _fresh(g))
-    standard_normal(_codes_behind(x, before), "the code behind your images, decoded in eval mode,")
+    _images(answer, _Decoder(16), _fresh(g))
 
 
-@generation.test("leaves the model as it found it")
+@generate.test("leaves the model as it found it")
 def _as_found(answer: Answer, g: Generator) -> None:
-    for mode in (True, False):
-        vae = _decoder(g).train(mode)
-        before = copy.deepcopy(vae)
-        x = _pictures(answer, vae, 640, _fresh(g))
-        words = {True: "training mode", False: "eval mode"}
-        left = bool(vae.mode)
-        if left != mode:
-            raise Failed(f"the model was in {words[mode]}, and you left it in {words[left]}")
-        for was, now in zip(before.norm.buffers(), vae.norm.buffers(), strict=True):
-            same(now, was, "the statistics of the batch normalization changed: decode in eval mode")
-        standard_normal(_codes_behind(x, before), "the code behind your images")
+    for mode, left in (("training", "eval"), ("eval", "training")):
+        vae = _Decoder(16).train(mode == "training")
+        before = copy.deepcopy(vae.state_dict())
+        _images(answer, vae, _fresh(g))
+        same(vae.mode, before["mode"], f"it was in {mode} mode, and you left it in {left} mode")
+        for name, was in before.items():
+            same(vae.state_dict()[name], was, f"{name} changed: was the decoder in eval mode?")
 
 
-@generation.test("draws from the generator it is given")
+@generate.test("draws from the generator it is given")
 def _from_generator(answer: Answer, g: Generator) -> None:
-    vae, generator = _decoder(g), _fresh(g)
-    start = generator.get_state()
-    first = _pictures(answer, vae, 640, generator)
-    second = _pictures(answer, vae, 640, generator)
-    if torch.allclose(first, second, atol=1e-4):
-        raise Failed("two calls gave the same images: is a seed set in your function?")
-    if torch.equal(generator.get_state(), start):
-        raise Failed("a generator was given, but nothing was drawn from it")
-    generator.set_state(start)
-    if not torch.allclose(_pictures(answer, vae, 640, generator), first, atol=1e-4):
-        raise Failed("the same generator state must give the same images")
-    standard_normal(_codes_behind(first, vae), "the code behind your images")
+    _follows(lambda own: _images(answer, _Decoder(16), own), _fresh(g))
 
 
-@generation.test("keeps nothing for gradients")
+@generate.test("keeps nothing for gradients")
 def _no_graph(answer: Answer, g: Generator) -> None:
-    vae, generator = _decoder(g), _fresh(g)
-    images = answer(vae, 640, generator)
-    tensor(images, (640, 1, 2, vae.latent_dim // 2), "the images")
-    if images.requires_grad:
-        raise Failed(
-            "the images carry a graph for gradients, which costs memory and time: decode under "
-            "torch.no_grad()"
-        )
-    standard_normal(_codes_behind(images.double(), vae), "the code behind your images")
+    if _images(answer, _Decoder(16), _fresh(g)).requires_grad:
+        raise Failed("the images carry a graph for gradients: decode under torch.no_grad()")
 
 
-@generation.test(
+@generate.test(
     "holds for a single image",
-    hidden=True,
-    hint="Try count = 1. In training mode batch normalization has no variance to divide by.",
+    hidden="Try count = 1. In training mode batch normalization has no variance to divide by.",
 )
 def _one_image(answer: Answer, g: Generator) -> None:
-    vae = _decoder(g, 3000)
-    before = copy.deepcopy(vae)
-    x = _pictures(answer, vae, 1, _fresh(g))
-    standard_normal(_codes_behind(x, before).reshape(60, 50), "the code behind your image")
-
-
-@torch.no_grad()
-def _decoded(vae: _Decoder, z: Tensor) -> Tensor:
-    was = vae.training
-    logits = vae.eval().decode(z)
-    vae.train(was)
-    return logits.sigmoid()
-
-
-@generation.wrong(
-    "You decode in training mode: batch normalization then uses the mean and variance of your new "
-    "codes, and every image depends on the others. Call vae.eval() first."
-)
-def in_training_mode(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return vae.decode(torch.randn(count, vae.latent_dim, generator=generator)).sigmoid()
-
-
-@generation.wrong(
-    "Your codes are uniform on [0, 1): torch.rand. The prior is N(0, I): torch.randn."
-)
-def uniform_codes(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _decoded(vae, torch.rand(count, vae.latent_dim, generator=generator))
-
-
-@generation.wrong("Your codes are uniform on [-1, 1]. The prior is N(0, I): torch.randn.")
-def uniform_both_sides(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _decoded(vae, 2 * torch.rand(count, vae.latent_dim, generator=generator) - 1)
-
-
-@generation.wrong("All your codes are 0: that gives the same image again and again.")
-def zero_codes(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _decoded(vae, torch.zeros(count, vae.latent_dim))
-
-
-@generation.wrong("One code serves all your images: draw (count, vae.latent_dim) numbers.")
-def one_code(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    code = torch.randn(1, vae.latent_dim, generator=generator)
-    return _decoded(vae, code.repeat(count, 1))
-
-
-@generation.wrong("You return the logits. The mean of p(x|z) is their sigmoid.")
-def logits_returned(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return torch.logit(_generate(vae, count, generator))
-
-
-@generation.wrong("You apply the sigmoid twice: once turns logits into means.")
-def twice_sigmoid(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _generate(vae, count, generator).sigmoid()
-
-
-@generation.wrong(
-    "You cut the pixels at 1/2 into black and white. The mean of p(x|z) is the sigmoid itself."
-)
-def thresholded(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return (_generate(vae, count, generator) > 0.5).float()
-
-
-@generation.wrong(
-    "You clamp the logits to [0, 1]. They are no probabilities yet: the sigmoid makes them so."
-)
-def clamped_logits(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return torch.logit(_generate(vae, count, generator)).clamp(0, 1)
-
-
-@generation.wrong(
-    "`generator` is ignored: your codes come from torch's global random numbers. "
-    "Pass it on: torch.randn(..., generator=generator)."
-)
-def global_numbers(vae: _Decoder, count: int, generator: Generator) -> Tensor:
-    return _decoded(vae, torch.randn(count, vae.latent_dim))
+    _images(answer, _Decoder(3000), _fresh(g), count=1)
 
 
 # --- Questions answered in prose ----------------------------------------------------------------
@@ -1313,9 +787,10 @@ reduction = FreeText(
     "A report gives a test loss of 4,248,709 for its faces of 218x178 pixels, 'per batch of 64, "
     "summed'. A friend reports 0.57 for the same model. What might both have measured, and what "
     "must you know before you compare either with a third number?",
-    "One point: 4,248,709 / 64 = 66,386 nats an image, and / (3 * 218 * 178) = 0.570 nats a "
-    "pixel-channel; the friend averages over pixels. One point: the target (grey or binary, and "
-    "its entropy floor), beta, and whether the KL is in the number and reduced in the same way.",
+    "One point: 4,248,709 / 64 = 66,386 nats per image; divided by 3 * 218 * 178 that is 0.570 "
+    "nats per pixel and channel, so the friend averages over pixels. One point: the target (grey "
+    "or binary, and its entropy floor), beta, and whether the KL is in the number and reduced in "
+    "the same way.",
     2,
 )
 blur = FreeText(

@@ -101,7 +101,7 @@ def test_every_submission_has_a_row_and_a_page(folder, tmp_path, shared, capsys)
     assert row["sandbox"] == shared.level
     assert len(row["sha256"]) == 64
     assert set(row["versions"]) == {"coursekit", "torch", "python", "tests"}
-    assert row["exercises"]["vae.kl"]["misconception"] == "mean_over_latents"
+    assert row["exercises"]["vae.kl"]["misconception"] == "kl.sum(dim=1) → kl.mean(dim=1)"
     test = row["exercises"]["vae.kl"]["tests"][0]
     assert set(test) == {
         "name", "hidden", "passed", "score", "max_score", "message", "seconds"
@@ -223,7 +223,7 @@ from coursekit.exercises import Failed
 def add(exercises):
     kl = exercises["vae.kl"]
 
-    @kl.test("is never negative", points=3, hidden=True, hint="Can a KL be negative?")
+    @kl.test("is never negative", points=3, hidden="Can a KL be negative?")
     def _never_negative(answer, g):
         raise Failed("a reason that is not for students")
 """)
