@@ -44,7 +44,7 @@ def fill(name: str, solution: NotebookNode) -> NotebookNode:
                     f"{name}, cell {cell.id!r}: a solution block stands here, but the cell defines "
                     f"none of this chapter's exercises: {', '.join(records) or 'it has none'}"
                 )
-            cell.source = records[defined[1]].source or cell.source
+            cell.source = records[defined[1]].source
     return filled
 
 

@@ -3,8 +3,10 @@
 import ast
 import inspect
 import io
+import re
 import textwrap
 import tokenize
+from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -145,6 +147,12 @@ class Exercise:
         """The solution without docstrings, comments and markers."""
         return _bare(self.source)
 
+    @cached_property
+    def results(self) -> tuple[str, ...]:
+        """The names of several results, where the contract says "Returns: (one, other)"."""
+        found = re.search(r"Returns: \(([a-z_]+(?:, [a-z_]+)+)\)", inspect.getdoc(self.solve) or "")
+        return tuple(found[1].split(", ")) if found else ()
+
     def observe(
         self, answer: Answer, args: tuple[Any, ...]
     ) -> tuple[Any, tuple[torch.Tensor, ...]]:
@@ -153,6 +161,8 @@ class Exercise:
         The arguments are not copied: a call may change them.
         """
         result = answer(*args) if self.probe is None else self.probe(answer, *args)
+        if isinstance(result, tuple) and len(result) == len(self.results):
+            result = namedtuple("Results", self.results)(*result)  # messages use the names
         return result, weights(args)
 
     @property

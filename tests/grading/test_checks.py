@@ -25,7 +25,6 @@ from coursekit.exercises import (
     untouched,
     values,
 )
-from coursekit.exercises._decorated import Exercise
 from coursekit.grading.checks import notebook as checks
 from coursekit.grading.checks.verdict import PUBLIC, behavior, guarded, recognize, run_test
 from coursekit.grading.gradebook.mutants import mutants
@@ -247,17 +246,10 @@ def test_chapter_by_either_name():
         chapter("gan9")
 
 
-def test_exercise_that_is_not_finished_says_what_is_missing():
-    unfinished = Exercise(
-        "demo.x", "x", contract="x()", hints=("a", "b", "c"), see="chapter 1", forbids=()
-    )
-    unfinished.values("is right")
+def test_two_tests_of_one_name_are_refused():
+    found = exercise("vae.kl")
     with pytest.raises(ValueError, match="two tests named"):
-        unfinished.values("is right")
-    with pytest.raises(ValueError, match="needs a hint"):
-        unfinished.values("is hidden", hidden=True)
-    with pytest.raises(TypeError, match=r"'demo\.x' has no inputs"):
-        unfinished.draw(torch.Generator())
+        found.test(found.tests[0].name)(print)
 
 
 def test_standard_normal_holds_its_rate():

@@ -54,7 +54,10 @@ def _difference(exercise: Exercise, answer: Answer) -> str | None:
             continue
         wrong = True
         which = "The result" if len(rights[0]) == 1 else f"Result {number + 1}"
+        if len(exercise.results) == len(rights[0]):
+            which = f"`{exercise.results[number]}`"
         pairs = [(got, right), (gots[1][number], rights[1][number])]
+        got, right = next(pair for pair in pairs if not _same(*pair))
         said = (
             _of_values(pairs, calls[0], names)
             or _for_one(calls, number)

@@ -116,8 +116,6 @@ def solution(id: str) -> None:
         return
     if os.environ.get("COURSEKIT_LOCK_SOLUTIONS"):
         _show("→", found.id, ["Your instructor has locked the solutions."])
-    elif not found.code:
-        _show("→", found.id, [f"There is no solution to show yet. Read on in {found.see}."])
     elif found.id in _solved or _shown[found.id] >= len(found.hints):
         _show("→", found.id, ["A solution. " + found.explanation], code=found.code)
     else:

@@ -20,8 +20,6 @@ def mutants(exercise: Exercise) -> dict[str, Answer]:
     A change that makes no difference for this exercise is left out, and so is one that the exercise
     calls fair.
     """
-    if not exercise.code:  # the older form, whose wrong answers stand in the bank
-        return {}
     right = behavior(exercise, guarded(exercise.solve))
     found = {n: guarded(answer) for n, answer in _all(exercise) if n not in exercise.fair}
     return {
