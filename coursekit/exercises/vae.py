@@ -380,10 +380,17 @@ def _slopes(answer: Answer, g: Generator) -> None:
     close(to_logvar, weight * noise / 2, "the gradient with respect to logvar", rtol=1e-3)
 
 
-@reparameterize.test("holds for one row or latent", hidden="Try mu of shape (1, L) and (B, 1).")
+@reparameterize.test(
+    "holds for one row, one latent or one number, and under no_grad",
+    hidden="Try mu of shape (1, L), (B, 1) and (1, 1), with gradients switched off.",
+)
 def _other_shapes(answer: Answer, g: Generator) -> None:
-    for mu, logvar in (_apart(g, 1, 600), _apart(g, 600, 1)):
-        _eps(answer(mu.clone(), logvar.clone()), mu, logvar)
+    with torch.no_grad():
+        for mu, logvar in (_apart(g, 1, 600), _apart(g, 600, 1)):
+            _eps(answer(mu.clone(), logvar.clone()), mu, logvar)
+        mu, logvar = _apart(g, 1, 1)
+        if not tensor(answer(mu, logvar), (1, 1)).isfinite().all():
+            raise Failed("for a single number the result is not finite")
 
 
 @reparameterize.test(

@@ -129,13 +129,13 @@ def _wrong(
     passed = [seed for seed in range(seeds) if _full_marks(exercise, answer, seed)]
     if passed:
         report.escapes.append(f"{name} gets full marks with seeds {passed}")
-    if row is None:  # a misconception: it must be told by its own sentence
+    report.wrong += 1
+    report.public += not _full_marks(exercise, answer, None)
+    if row is None:  # a known mistake: it must be told by its own sentence
         seen = recognize(exercise, behavior(exercise, answer))
         if seen != name:
             report.unrecognized.append(f"{name} is taken for {seen}")
         return
-    report.wrong += 1
-    report.public += not _full_marks(exercise, answer, None)
     entry = row["exercises"].get(exercise.id)
     if entry is None:
         report.escapes.append(f"{name} in the sandbox: {row['message']}")
