@@ -87,7 +87,9 @@ that each must trigger.
 
 A variant may use what the module imports and its undecorated functions; a class is instantiated.
 `coursekit audit CHAPTER` grades them all, every mistake, and generic wrong answers that it makes
-from the solution. Run it until it is content.
+from the solution: detached, negated, averaged for summed, in float16 and others. Run it until it is
+content. Where such a change is right, as "detached" for a measure of which no gradient is asked,
+say `fair=("detached",)` in the record.
 """
 
 import importlib

@@ -4,8 +4,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from coursekit.exercises._exercise import gradients, record, untouched, values
-from coursekit.exercises._helpers import rand, randn
+from coursekit.exercises import gradients, rand, randn, record, untouched, values
 
 
 def _batch(g: Generator) -> tuple[Tensor | float, ...]:

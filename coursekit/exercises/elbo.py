@@ -6,8 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Normal
 
-from coursekit.exercises._exercise import FreeText, gradients, record, untouched, values
-from coursekit.exercises._helpers import rand, randn
+from coursekit.exercises import FreeText, gradients, rand, randn, record, untouched, values
 
 
 def _readings(g: Generator, draws: int, readings: int) -> tuple[Tensor, ...]:

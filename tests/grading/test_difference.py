@@ -69,7 +69,7 @@ def last_row_forgotten(mu, logvar):
         (one_by_one, "the result is right for a batch of one"),
         (
             lambda mu, logvar: kl(mu, logvar) + 0.5 * (mu.sum(dim=1) ** 2 - (mu**2).sum(dim=1)),
-            "right for one column",
+            "right where mu has one column",
         ),
         (last_row_forgotten, "but for the last row"),
         (lambda mu, logvar: kl(mu, logvar) * (1 + 1e-3 * mu[:, 0]), "small number"),
@@ -105,6 +105,14 @@ WEIGHTED = exercise(lambda g: (randn(g, 6, 3), 0.5 + rand(g, 3), 0.5 + rand(g).i
 )
 def test_an_answer_that_is_right_for_simpler_arguments(answer: Answer, expected: str) -> None:
     assert expected in said(WEIGHTED, answer)
+
+
+def test_draws_are_not_taken_for_a_batch() -> None:
+    """(K, B): the solution averages over the draws, so dimension 0 is no batch."""
+    asked = exercise(lambda g: (randn(g, 4, 3),), lambda log_w: log_w.logsumexp(0) - math.log(4))
+    told = said(asked, lambda log_w: log_w.mean(0) + math.log(len(log_w) / 4))
+    assert "where log_w has one row" in told
+    assert "batch" not in told
 
 
 def spread(x):

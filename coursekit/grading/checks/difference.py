@@ -60,7 +60,7 @@ def _difference(exercise: Exercise, answer: Answer) -> str | None:
         got, right = next(pair for pair in pairs if not _same(*pair))
         said = (
             _of_values(pairs, calls[0], names)
-            or _for_one(calls, number)
+            or _for_one(calls, number, names)
             or _nearly(got, right)
             or _for_special(calls, number, names)
             or _share(got, right)
@@ -241,19 +241,30 @@ def _right_for(call: _Call, number: int, args: tuple[Any, ...]) -> bool:
     return bool(rights[number].any()) and _same(gots[number], rights[number])
 
 
-def _for_one(calls: list[_Call], number: int) -> str | None:
-    """Whether an answer that is wrong is right for one row, or for one column."""
-    for axis, says in (
-        (0, "is right for a batch of one and wrong for more: the rows of a batch get mixed up."),
-        (-1, "is right for one column and wrong for more: the last dimension gets mixed up."),
-    ):
+def _for_one(calls: list[_Call], number: int, names: list[str]) -> str | None:
+    """Whether an answer that is wrong is right where an argument has a single row, or column."""
+    for axis, of in ((0, "row"), (-1, "column")):
         args = [call.args for call in calls]
-        sizes = [arg.shape[axis] for arg in args[0] if isinstance(arg, Tensor) and arg.dim() > 1]
-        if sizes and sizes[0] > 1:
-            ones = [tuple(_first(arg, axis, sizes[0]) for arg in given) for given in args]
-            if all(_right_for(call, number, one) for call, one in zip(calls, ones, strict=True)):
-                return says
+        wide = [i for i, a in enumerate(args[0]) if isinstance(a, Tensor) and a.dim() > 1]
+        if not wide or (size := args[0][wide[0]].shape[axis]) < 2:
+            continue
+        ones = [tuple(_first(arg, axis, size) for arg in given) for given in args]
+        if all(_right_for(call, number, one) for call, one in zip(calls, ones, strict=True)):
+            if axis == 0 and _row_by_row(calls[0], number, ones[0]):
+                return "is right for a batch of one and wrong for more: rows get mixed up."
+            return (
+                f"is right where {names[wide[0]]} has one {of}, and wrong for more: look at what "
+                f"you do along the {'first' if axis == 0 else 'last'} dimension."
+            )
     return None
+
+
+def _row_by_row(call: _Call, number: int, one: tuple[Any, ...]) -> bool:
+    """Whether the solution treats the rows independently, so that they are a batch."""
+    rows, row = _flat(call.right), _flat(call.result(call.exercise.solve, one))
+    if rows is None or row is None or not rows[number].dim():
+        return False
+    return _same(rows[number][:1], row[number])
 
 
 def _for_special(calls: list[_Call], number: int, names: list[str]) -> str | None:

@@ -68,7 +68,7 @@ def audit(name: str, bank: Path, seeds: int) -> Iterator[Report]:
 
 def _audit(exercise: Exercise, variants: list[Variant], grader: Grader, seeds: int) -> Report:
     begin = time.perf_counter()
-    report = Report(exercise.id)
+    report = Report(exercise.id, missing=list(incomplete(exercise)))
     for variant in variants:
         row = grader.grade(variant.name, as_notebook(variant, exercise))
         if variant.says is None:
@@ -101,16 +101,35 @@ def _audit(exercise: Exercise, variants: list[Variant], grader: Grader, seeds: i
     return report
 
 
+def incomplete(exercise: Exercise) -> Iterator[str]:
+    """What an exercise lacks, whatever it asks for."""
+    if not all(hint.strip() for hint in exercise.hints):
+        yield "a hint is empty"
+    code = [line.strip() for line in exercise.code.split("\n")[1:]]
+    for line in code:
+        if len(line) > 10 and line.removeprefix("return ") in exercise.hints[2]:
+            yield f"the third hint must stop short of the code, but it says {line!r}"
+    if not exercise.explanation:
+        yield "the explanation that solution(...) shows is empty"
+    for hidden, kind in ((False, "public"), (True, "hidden")):
+        if not any(test.hidden is hidden for test in exercise.tests):
+            yield f"there is no {kind} test"
+    names = [mistake.name for mistake in exercise.misconceptions]
+    yield from (f"two mistakes are called {n!r}" for n in {n for n in names if names.count(n) > 1})
+    for mistake in exercise.misconceptions:
+        if not mistake.says.strip():
+            yield f"the mistake {mistake.name!r} has no sentence"
+
+
 def _right(report: Report, exercise: Exercise, variant: Variant, row: Row, seeds: int) -> None:
     report.right += 1
     answer = guarded(variant.answer)
     lost = [seed for seed in range(seeds) if not _full_marks(exercise, answer, seed)]
     entry = row["exercises"].get(exercise.id)
     if entry is None or entry["score"] < exercise.points:
-        said = [t["message"] for t in entry["tests"]] if entry else [row["message"]]
-        report.false_rejects.append(
-            f"{variant.name} in the sandbox: {'; '.join(filter(None, said))}"
-        )
+        failed = [t for t in entry["tests"] if not t["passed"]] if entry else []
+        said = [f"it {t['name']}: {t['message']}" for t in failed] or [row["message"]]
+        report.false_rejects.append(f"{variant.name} in the sandbox: {'; '.join(said)}")
     elif len(lost) == seeds:
         report.false_rejects.append(variant.name)
     elif lost:

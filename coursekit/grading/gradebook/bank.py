@@ -44,7 +44,12 @@ def right(exercise: str) -> Callable[[Marked], Marked]:
 
 
 def wrong(exercise: str, says: str) -> Callable[[Marked], Marked]:
-    """Decorator: this answer must lose marks, and `says` must be part of what the student reads."""
+    """Decorator: this answer must lose marks, and `says` must be part of what the student reads.
+
+    Raises ValueError for an empty `says`.
+    """
+    if not says.strip():
+        raise ValueError(f"{exercise}: says is empty; give a part of what the student must read")
     return _mark(exercise, says)
 
 
@@ -58,7 +63,14 @@ def _mark(exercise: str, says: str | None) -> Callable[[Marked], Marked]:
 
 
 def load_bank(path: Path) -> list[Variant]:
-    """The variants of a bank module, in their order."""
+    """The variants of a bank module, in their order.
+
+    Raises ValueError where two have the same name, because the second would hide the first, and
+    where a wrong answer names no part of a message.
+    """
+    names = [variant for variant, _ in _parts(path) if variant]
+    if twice := {variant for variant in names if names.count(variant) > 1}:
+        raise ValueError(f"{path}: two answers are called {', '.join(sorted(twice))}")
     name = f"coursekit_bank_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
