@@ -1,5 +1,7 @@
 """The bank passes the audit, and the audit finds what is wrong with tests."""
 
+import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,26 @@ def test_bad_usage(tmp_path, capsys):
     assert "there is no folder" in capsys.readouterr().err
     assert main(["audit", "nothing", "--bank", str(tmp_path)]) == 2
     assert "there is no chapter 'nothing'" in capsys.readouterr().err
+
+
+def test_the_exercise_of_the_instructors_page_is_as_good_as_the_page_says(
+    shared, monkeypatch, tmp_path
+):
+    """The record and the bank that the page shows: the audit asks for more right answers only."""
+    page = (Path(__file__).parents[2] / "book" / "instructors.md").read_text()
+    record, bank = (
+        next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if mark in code)
+        for mark in ("@record", "@right")
+    )
+    (tmp_path / "page.py").write_text(f"import torch\n\n{record}")
+    (tmp_path / "elbo.py").write_text(
+        f"import torch\nfrom coursekit.grading.gradebook.bank import right, wrong\n\n{bank}"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = importlib.import_module("page").coin_entropy
+    monkeypatch.setattr(auditing, "chapter", lambda name: ([asked], []))
+    monkeypatch.setattr("coursekit.exercises.chapter", lambda name: ([asked], []))
+    (report,) = auditing.audit("elbo", tmp_path, 2)
+    expected = "elbo.entropy: missing: 1 right variants in the bank, but at least 5 are expected"
+    assert report.complaints == [expected]
+    assert (report.right, report.wrong) == (1, 4)
