@@ -178,12 +178,13 @@ def read_once(seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], parents=[record.OPTIONS])
     parser.add_argument("parts", nargs="*", default=["speed", "read"], help="speed, read")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    commit = record.source(args.draft)
     torch.set_num_threads(args.threads)
     figures: dict[str, float] = {}
     if "speed" in args.parts:
@@ -193,7 +194,7 @@ def main() -> None:
         figures |= reading(args.seeds)
     print(record.table([("", ""), *((name, f"{value:,.4g}") for name, value in figures.items())]))
     suffix = "-".join(args.parts) if len(args.parts) < 2 else "all"
-    record.save(f"data-{suffix}-{args.threads}", 0, figures)
+    record.save(f"data-{suffix}-{args.threads}", 0, figures, commit)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def rss(pid: int) -> dict[int, float]:
     return found
 
 
-def load(submissions: int) -> None:
+def load(submissions: int, commit: str | None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         given, out = Path(scratch, "given"), Path(scratch, "out")
         given.mkdir()
@@ -119,10 +119,11 @@ def load(submissions: int) -> None:
             "sandbox": rows[0]["sandbox"],
             "wall-clock seconds, start to reports": round(wall, 1),
             "CPU seconds, start to reports": round(spent.children_user + spent.children_system, 1),
-            "wall-clock seconds a submission, marginal": round((t1 - t0) / (n1 - n0), 4),
+            "wall-clock seconds per submission, marginal": round((t1 - t0) / (n1 - n0), 4),
             "grader's memory in MB, first fifth": round(max(early)),
             "grader's memory in MB, last fifth": round(max(late)),
         },
+        commit,
     )
 
 
@@ -373,7 +374,7 @@ def megabytes(packages: set[str]) -> float:
     return sum(path.stat().st_size for path in paths if path.is_file()) / 2**20
 
 
-def compare(few: int, many: int) -> None:
+def compare(few: int, many: int, commit: str | None) -> None:
     sys.path.insert(0, str(ROOT / "tests" / "grading"))
     from hostile import CASES, ELBO, KL, SAMPLE
 
@@ -410,7 +411,7 @@ def compare(few: int, many: int) -> None:
             cost[grader.name] = round(sum(spent) + seconds, 1)
             figures[grader.name] = {
                 "version": distribution(requirement.split("[")[0]).version,
-                "CPU seconds a submission, marginal": round(
+                "CPU seconds per submission, marginal": round(
                     (spent[1] - spent[0]) / ((many - few) * factor), 3
                 ),
                 "undeserved points": sum(too_much.values()),
@@ -422,24 +423,24 @@ def compare(few: int, many: int) -> None:
             }
             print(grader.name, json.dumps(figures[grader.name], indent=1), flush=True)
     deserved = {name: sum(hostile[name].scores.values()) for name in NAMES}
-    record.save(
-        "grading-compare", 0, {"graders": figures, "hostile": deserved, "cpu_seconds": cost}
-    )
+    result = {"graders": figures, "hostile": deserved, "cpu_seconds": cost}
+    record.save("grading-compare", 0, result, commit)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    loading = commands.add_parser("load")
+    loading = commands.add_parser("load", parents=[record.OPTIONS])
     loading.add_argument("--submissions", type=int, default=1000)
-    comparing = commands.add_parser("compare")
+    comparing = commands.add_parser("compare", parents=[record.OPTIONS])
     comparing.add_argument("--few", type=int, default=2, help="submissions of the shorter run")
     comparing.add_argument("--many", type=int, default=6, help="of the longer run; ours: 20 times")
     args = parser.parse_args()
+    commit = record.source(args.draft)
     if args.command == "load":
-        load(args.submissions)
+        load(args.submissions, commit)
     else:
-        compare(args.few, args.many)
+        compare(args.few, args.many, commit)
 
 
 if __name__ == "__main__":

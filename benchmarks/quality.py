@@ -475,7 +475,7 @@ def save(
     rows: list[Figure],
     **details: object,
 ) -> None:
-    record.save(name, args.seed, {"rows": rows, "cpu_seconds": spent, **details})
+    record.save(name, args.seed, {"rows": rows, "cpu_seconds": spent, **details}, args.commit)
     print(tables.quality(rows))
 
 
@@ -490,7 +490,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
     for function in BENCHMARKS:
-        command = commands.add_parser(_name(function))
+        command = commands.add_parser(_name(function), parents=[record.OPTIONS])
         command.set_defaults(run=function)
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--size", type=int, help="training images")
@@ -515,6 +515,7 @@ def main() -> None:
         if function is beta_vae:
             command.add_argument("--betas", type=float, nargs="+", default=[0.5, 1, 2, 4, 8])
     args = parser.parse_args()
+    args.commit = record.source(args.draft)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     args.run(args)
 

@@ -1,5 +1,6 @@
 """What every benchmark writes beside its figures, so that another can repeat them."""
 
+import argparse
 import json
 import os
 import platform
@@ -13,6 +14,10 @@ import torch
 from coursekit.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
+
+OPTIONS = argparse.ArgumentParser(add_help=False)
+"""The options that all benchmarks share: a parent of each one's parser."""
+OPTIONS.add_argument("--draft", action="store_true", help="print the figures and save nothing")
 
 
 def machine() -> dict[str, Any]:
@@ -42,13 +47,15 @@ def commit() -> str:
     return subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def save(name: str, seed: int, figures: Any) -> None:
-    """Write results/NAME.json: figures, seed, machine, commit and command."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or None
+def source(draft: bool) -> str | None:
+    """The commit for `save`, or None for a draft. Ask before the work begins, which may be long."""
+    return None if draft else commit()
+
+
+def save(name: str, seed: int, figures: Any, commit: str | None) -> None:
+    """Write results/NAME.json: figures, seed, machine, commit and command. A draft is printed."""
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    figures = {
+    result = {
         "name": name,
         "command": command,
         "commit": commit,
@@ -56,7 +63,10 @@ def save(name: str, seed: int, figures: Any) -> None:
         "machine": machine(),
         "figures": figures,
     }
-    write(RESULTS / f"{name}.json", figures)
+    if commit is None:
+        print(json.dumps(result, indent=2))
+    else:
+        write(RESULTS / f"{name}.json", result)
 
 
 def write(path: Path, content: Any) -> None:

@@ -237,10 +237,11 @@ def measure(key: str, rounds: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], parents=[record.OPTIONS])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    commit = record.source(args.draft)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     for noisy in ("pythae", "lightning", "lightning.pytorch"):
@@ -248,7 +249,7 @@ def main() -> None:
     figures = {}
     for key in args.models:
         figures[key] = measure(key, args.rounds)
-        record.save(f"speed-{key}", 0, figures[key])
+        record.save(f"speed-{key}", 0, figures[key], commit)
     rows = [("CPU seconds for 20,000 images (times the limit)", *CONTENDERS)]
     for entry in figures.values():
         per, times = entry["cpu_seconds_per_20000_images"], entry["times_the_limit"]

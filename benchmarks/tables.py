@@ -30,7 +30,7 @@ QUALITY = {
 }
 SPEED = ("speed-mlp", "speed-conv", "speed-rgb")
 GRADING = {
-    "CPU seconds a submission, marginal, one core": "CPU seconds a submission, marginal",
+    "CPU seconds per submission, marginal, one core": "CPU seconds per submission, marginal",
     "undeserved points over the hostile set": "undeserved points",
     "hostile submissions without a row": "submissions without a row",
     "MB installed on top of torch": "MB on top of torch",

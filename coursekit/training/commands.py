@@ -80,7 +80,10 @@ def _table() -> str:
     ]
     for name, recipe in RECIPES.items():
         lr = recipe.settings["lr"]
-        rates = " / ".join(f"{rate:g}" for rate in (lr if isinstance(lr, tuple) else (lr,)))
+        rates = " / ".join(
+            "schedule" if callable(rate) else f"{rate:g}"
+            for rate in (lr if isinstance(lr, tuple) else (lr,))
+        )
         sets = recipe.data + (f" (published: {recipe.published_on})" if recipe.published_on else "")
         counts = (recipe.size, recipe.settings["epochs"], recipe.settings["batch_size"])
         rows.append((name, sets, *map(str, counts), rates, recipe.about))

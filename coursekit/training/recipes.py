@@ -1,66 +1,45 @@
-"""Recipes: a model, its data, its loss and its published settings, each under one name."""
+"""Recipes: a model, its data, its loss and its settings, each under one name."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
 from coursekit import data as sets
-from coursekit.data import Batch, ImageSet
+from coursekit.data import ImageSet
 from coursekit.files import write_text
 from coursekit.models.autodecoder import AutoDecoder, Family, VariationalAutoDecoder
 from coursekit.models.autoencoder import Autoencoder
 from coursekit.models.gan import DCGAN, MLPGAN, ConditionalGAN
-from coursekit.models.ladder import SkipVAE, attempt
+from coursekit.models.ladder import attempt
 from coursekit.models.planar_flow import PlanarFlowVAE
 from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.vae import ConvVAE
 from coursekit.noise import seeded
-from coursekit.objectives import (
-    SquaredError,
-    cyclical_annealing,
-    elbo_from_distributions,
-    linear_annealing,
-    negative_elbo,
-    reparameterize,
-    squared_error,
-)
+from coursekit.objectives import cyclical_annealing, linear_annealing
 from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.latents import fit_latents
 from coursekit.training.loop import fit
+from coursekit.training.recipe import (
+    Recipe,
+    autodecoder_loss,
+    autoencoder_loss,
+    bound_loss,
+    skip_loss,
+    vae_loss,
+    variational_autodecoder_loss,
+)
 from coursekit.training.run import Loss, world
+from coursekit.training.shipped import SHIPPED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Shape = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What `train` needs to know to train one system."""
-
-    about: str
-    data: str
-    """The image set, a rendered one."""
-    size: int
-    """Training images."""
-    build: Callable[[ImageSet], nn.Module]
-    """The model for a training set: it knows the images' shape, their number and their labels."""
-    loop: Callable[..., pd.DataFrame]
-    """fit, fit_latents or fit_adversaries."""
-    losses: tuple[Loss, ...]
-    settings: dict[str, Any]
-    """Further arguments of the loop: epochs, batch_size, lr …"""
-    published_on: str | None = None
-    """The real set whose published figures the settings belong to."""
-    resolution: tuple[int, int] | None = None
-    grey: bool = False
 
 
 class Trained(NamedTuple):
@@ -113,56 +92,6 @@ def train(
     if folder is not None and world()[0] == 0:
         write_text(folder / "history.csv", history.to_csv())
     return Trained(model, history)
-
-
-def vae_loss(beta: float | Callable[[int], float] = 1.0) -> Loss:
-    """The negative ELBO of a VAE with Bernoulli likelihood; beta may depend on the step."""
-
-    def loss(model: ConvVAE, batch: Batch, step: int) -> Any:
-        mu, logvar = model.encode(batch.images)
-        logits = model.decode(reparameterize(mu, logvar))
-        weight = beta(step) if callable(beta) else beta
-        return negative_elbo(batch.images, logits, mu, logvar, weight)
-
-    return loss
-
-
-def bound_loss(beta: Callable[[int], float] = lambda step: 1.0, floor: float = 0.0) -> Loss:
-    """The negative ELBO of any model with prior, posterior and likelihood, with free bits."""
-
-    def loss(model: Any, batch: Batch, step: int) -> Any:
-        return elbo_from_distributions(
-            batch.images,
-            model.posterior(batch.images),
-            model.prior,
-            model.likelihood,
-            beta=beta(step),
-            floor=floor,
-        )
-
-    return loss
-
-
-def skip_loss(model: SkipVAE, batch: Batch, step: int) -> Any:
-    """What the VAE with skip connections was trained on: an ELBO in which the maps are given."""
-    posterior, likelihood = model.through_skips(batch.images)
-    return elbo_from_distributions(batch.images, posterior, model.prior, likelihood)
-
-
-def autoencoder_loss(model: Autoencoder, batch: Batch, step: int) -> SquaredError:
-    """The squared error of an autoencoder."""
-    return squared_error(batch.images, model(batch.images))
-
-
-def autodecoder_loss(model: AutoDecoder, batch: Batch, step: int) -> SquaredError:
-    """The squared error of an auto-decoder's images, each decoded from its own code."""
-    return squared_error(batch.images, model.decode(model.codes(batch.index)))
-
-
-def variational_autodecoder_loss(model: VariationalAutoDecoder, batch: Batch, step: int) -> Any:
-    """The negative ELBO of a variational auto-decoder, each image with its own posterior."""
-    q = model.posterior(batch.index)
-    return elbo_from_distributions(batch.images, q, model.prior, model.likelihood)
 
 
 def _shape(images: ImageSet) -> Shape:
@@ -306,6 +235,7 @@ RECIPES: dict[str, Recipe] = {
         losses=gan_losses(real_label=0.9),
         settings={"epochs": 50, "batch_size": 128, "lr": (4e-4, 1e-4)},
     ),
+    **SHIPPED,
 }
 
 

@@ -13,6 +13,7 @@ from coursekit.models import ConvVAE
 from coursekit.models.gan import GAN
 from coursekit.training import commands, load_checkpoint, recipes, save_checkpoint
 from coursekit.training.recipes import RECIPES, train
+from coursekit.training.shipped import SHIPPED
 
 TINY = {"size": 2, "epochs": 1, "batch_size": 2, "progress": False}
 
@@ -80,6 +81,7 @@ def test_settings_are_the_published_ones():
     found = {
         name: (recipe.size, *map(recipe.settings.get, ("epochs", "batch_size", "lr", "betas")))
         for name, recipe in RECIPES.items()
+        if name not in SHIPPED
     }
     assert found == PUBLISHED
 
