@@ -1,4 +1,4 @@
-"""The models, one family a file, each readable in one sitting."""
+"""The models, one family per file, each readable in one sitting."""
 
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from coursekit.models.mlp_vae import MLPVAE
 from coursekit.models.planar_flow import PlanarFlow, PlanarFlowVAE
 from coursekit.models.realnvp import RealNVP
 from coursekit.models.small_conv_vae import SmallConvVAE
+from coursekit.models.small_gan import SmallGAN
 from coursekit.models.vae import VAE, ConvVAE
 from coursekit.models.vae_gan import VAEGAN
 from coursekit.models.vqvae import VQVAE, CodePrior
@@ -44,6 +45,7 @@ __all__ = [
     "RealNVP",
     "SkipVAE",
     "SmallConvVAE",
+    "SmallGAN",
     "VariationalAutoDecoder",
     "attempt",
 ]

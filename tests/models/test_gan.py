@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit.models import DCGAN, MLPGAN, VAEGAN, ConditionalGAN
+from coursekit.models import DCGAN, MLPGAN, VAEGAN, ConditionalGAN, SmallGAN
 from coursekit.objectives import (
     bce_discriminator,
     gradient_penalty,
@@ -23,6 +23,26 @@ def test_parameter_counts_are_those_of_s4(model, generator, discriminator):
     assert trainable(model.discriminator) == discriminator
 
 
+@pytest.mark.parametrize(
+    ("classes", "generator", "discriminator"), [(None, 63_377, 10_065), (10, 79_057, 24_186)]
+)
+def test_small_gan_has_the_parameters_of_its_table(classes, generator, discriminator):
+    model = SmallGAN(classes=classes)
+    assert trainable(model.generator) == generator
+    assert trainable(model.discriminator) == discriminator
+
+
+def test_small_gan_judges_by_the_class_it_is_told():
+    model = SmallGAN(classes=3).eval()
+    x = torch.rand(1, 1, 28, 28).expand(3, -1, -1, -1)
+    every = model.discriminator(2 * x[:1] - 1)[0]
+    assert torch.allclose(model.discriminate(x, torch.arange(3)), every)
+    with pytest.raises(ValueError, match="labels"):
+        model.discriminate(x)
+    with pytest.raises(ValueError, match="not conditional"):
+        SmallGAN().discriminate(x, torch.arange(3))
+
+
 def test_mlp_gan_of_s5_layer_by_layer():
     model = MLPGAN((3, 32, 32))
     widths = [
@@ -40,6 +60,8 @@ def test_mlp_gan_of_s5_layer_by_layer():
         (MLPGAN((3, 9, 7), latent_dim=5), None),
         (DCGAN((3, 12, 8), latent_dim=5), None),
         (ConditionalGAN((3, 12, 8), latent_dim=5, classes=3), torch.tensor([0, 2])),
+        (SmallGAN((3, 12, 8), latent_dim=5), None),
+        (SmallGAN((3, 12, 8), latent_dim=5, classes=2), torch.tensor([0, 1])),
     ],
 )
 def test_one_round_of_the_game(model, labels):
