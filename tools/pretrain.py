@@ -1,9 +1,11 @@
-"""Train a model that is shipped with coursekit, as `coursekit train NAME` does, and keep its cost.
+"""Train the models that are shipped with coursekit, and ship them.
 
-    python tools/pretrain.py faces-vae-32      # into runs/faces-vae-32; run it again to go on
+    python tools/pretrain.py train faces-vae-32   # into runs/faces-vae-32; run it again to go on
+    python tools/pretrain.py ship faces-vae-32    # weights, card and picture from that run
 
-Writes beside the checkpoints `origin.json`: command, commit, machine and CPU-seconds, over all the
-parts of a run that was interrupted.
+`train` does what `coursekit train NAME` does, and notes commit, machine and CPU-seconds beside the
+checkpoints, over all parts of a run that was interrupted. The models that measure others,
+faces-reader and digits-classifier, are trained by `ship` itself, in a few minutes.
 """
 
 from __future__ import annotations
@@ -13,17 +15,29 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import chapters
+import torch
+from torch import nn
 
+from coursekit import data, metrics, pretrained
+from coursekit.data import faces
+from coursekit.files import replacing
+from coursekit.metrics.reader import factor_reader
+from coursekit.pretrained.scores import measure, rebuilt, sampled
+from coursekit.training import load_checkpoint, load_weights
 from coursekit.training.recipes import train
-from coursekit.training.shipped import SHIPPED
+from coursekit.training.shipped import SHIPPED, Architecture
+from coursekit.viz import show_images, show_rows
 
 sys.path.append(str(chapters.ROOT / "benchmarks"))
 import record
 
+PICTURES = chapters.BOOK / "_static" / "gallery"
 
-def pretrain(name: str, folder: Path) -> None:
+
+def run(name: str, folder: Path) -> None:
     """Train until the recipe's last epoch; what earlier calls have done is kept."""
     path = folder / "origin.json"
     earlier = json.loads(path.read_text()) if path.exists() else {"cpu_seconds": 0.0, "commits": []}
@@ -31,24 +45,150 @@ def pretrain(name: str, folder: Path) -> None:
     begin = time.process_time()
 
     def note(row: dict[str, float]) -> None:
-        origin = {
-            "command": f"coursekit train {name}",
-            "commits": commits,
-            "machine": record.machine(),
-            "cpu_seconds": earlier["cpu_seconds"] + time.process_time() - begin,
-            "last": row,
-        }
-        record.write(path, origin)
+        spent = earlier["cpu_seconds"] + time.process_time() - begin
+        origin = {"commits": commits, "machine": record.machine(), "cpu_seconds": spent}
+        record.write(path, origin | {"last": row})
 
     train(name, out=folder, resume=(folder / "last.pt").exists(), on_epoch=note)
 
 
+def ship(name: str, folder: Path) -> None:
+    """Write weights and card into the package, and the picture of the gallery."""
+    if name in MEASURING:
+        model, about = MEASURING[name]()
+    else:
+        model, about = _trained(name, folder)
+    path = pretrained.WEIGHTS / f"{name}.pt"
+    path.parent.mkdir(exist_ok=True)
+    pretrained.save(model, path)
+    about = {"name": name, **about, "sha256": pretrained.digest(path), "scores": {}}
+    card = pretrained.WEIGHTS / f"{name}.json"
+    record.write(card, about)
+    model = pretrained.load(name)  # the weights as they are shipped, in half precision
+    about["scores"] = {what: float(f"{score:.6g}") for what, score in measure(model, about).items()}
+    record.write(card, about)
+    print(json.dumps(about["scores"], indent=2), f"{path.stat().st_size / 1e6:.2f} MB", sep="\n")
+    if name not in MEASURING:
+        _picture(name, model, about)
+
+
+def _trained(name: str, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    recipe, origin = SHIPPED[name], json.loads((folder / "origin.json").read_text())
+    architecture = recipe.build
+    assert isinstance(architecture, Architecture)
+    model = architecture.kind(**architecture.arguments)
+    path = folder / "last.pt"
+    state = load_checkpoint(path)
+    load_weights(model, state["model"], path)
+    epochs = recipe.settings["epochs"]
+    if origin["last"]["epoch"] != epochs:
+        sys.exit(f"{path} is of epoch {origin['last']['epoch']:.0f} of {epochs}: train on first")
+    return model, {
+        "about": recipe.about,
+        "model": architecture.kind.__name__,
+        "arguments": architecture.arguments,
+        "parameters": _parameters(model),
+        "command": f"coursekit train {name}",
+        "data": recipe.data,
+        "resolution": list(recipe.resolution or (28, 28)),
+        "images": recipe.size,
+        "steps": state["step"],
+        "seed": 0,
+        "cpu_seconds": round(origin["cpu_seconds"]),
+        "machine": origin["machine"],
+        "commits": origin["commits"],
+    }
+
+
+def _parameters(model: nn.Module) -> dict[str, int]:
+    """Trainable parameters of each part of the model."""
+    return {
+        name: sum(p.numel() for p in part.parameters())
+        for name, part in model.named_children()
+        if any(True for _ in part.parameters())
+    }
+
+
+def _of_measuring(
+    name: str, kind: str, about: str, model: nn.Module, arguments: dict[str, Any], **more: Any
+) -> tuple[nn.Module, dict[str, Any]]:
+    return model, {
+        "about": about,
+        "model": kind,
+        "arguments": arguments,
+        "parameters": _parameters(model),
+        "command": f"python tools/pretrain.py ship {name}",
+        **more,
+        "seed": 0,
+        "machine": record.machine(),
+        "commits": [record.commit()],
+    }
+
+
+def _reader() -> tuple[nn.Module, dict[str, Any]]:
+    size, epochs, begin = 20_000, 12, time.process_time()
+    images = data.load("faces", size=size)
+    model = factor_reader(images, faces.FACTORS, epochs=epochs)
+    return _of_measuring(
+        "faces-reader",
+        "FactorReader",
+        "network that reads the 23 factors of a face",
+        model,
+        {"image_shape": [3, 64, 64], "factors": dict(faces.FACTORS)},
+        data="faces",
+        resolution=[64, 64],
+        images=size,
+        steps=epochs * -(-size // 128),
+        cpu_seconds=round(time.process_time() - begin),
+    )
+
+
+def _classifier() -> tuple[nn.Module, dict[str, Any]]:
+    size, begin = 20_000, time.process_time()
+    model = metrics.classifier(data.load("digits", size=size))
+    return _of_measuring(
+        "digits-classifier",
+        "Classifier",
+        "classifier of digits, whose features make the feature distance",
+        model,
+        {"image_shape": [1, 28, 28], "outputs": 10},
+        data="digits",
+        resolution=[28, 28],
+        images=size,
+        steps=500,
+        cpu_seconds=round(time.process_time() - begin),
+    )
+
+
+MEASURING = {"faces-reader": _reader, "digits-classifier": _classifier}
+
+
+def _picture(name: str, model: nn.Module, about: dict[str, Any]) -> None:
+    """Reconstructions below their originals, and samples, as PNG for dense screens."""
+    test = data.load(about["data"], "test", 8, tuple(about["resolution"]))
+    x = test.images.float() / 255
+    if hasattr(model, "encode"):
+        rows = {"test": x, "rebuilt": rebuilt(model, x)}
+        _save(show_rows(rows), PICTURES / f"{name}-rebuilt.png")
+    _save(show_images(sampled(model, 32)[0], columns=8), PICTURES / f"{name}-samples.png")
+
+
+def _save(figure: Any, path: Path) -> None:
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=200, bbox_inches="tight", transparent=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("name", choices=SHIPPED)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="default: runs")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, names in (("train", list(SHIPPED)), ("ship", [*SHIPPED, *MEASURING])):
+        sub = commands.add_parser(command)
+        sub.add_argument("name", choices=names)
+        sub.add_argument("--runs", type=Path, default=Path("runs"), help="default: runs")
     arguments = parser.parse_args()
-    pretrain(arguments.name, arguments.runs / arguments.name)
+    torch.set_num_threads(1)
+    folder = arguments.runs / arguments.name
+    (run if arguments.command == "train" else ship)(arguments.name, folder)
 
 
 if __name__ == "__main__":

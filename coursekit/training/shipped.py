@@ -9,7 +9,10 @@ from typing import Any
 from torch import nn
 
 from coursekit.data import ImageSet
+from coursekit.models.small_conv_vae import SmallConvVAE
+from coursekit.models.small_gan import SmallGAN
 from coursekit.models.vae import ConvVAE
+from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.loop import fit
 from coursekit.training.recipe import Recipe, vae_loss
 from coursekit.training.schedules import warmup_cosine
@@ -49,9 +52,50 @@ def _faces(about: str, latent_dim: int, widths: Sequence[int] = WIDE) -> Recipe:
     )
 
 
+def _digits(about: str, build: Architecture) -> Recipe:
+    size, epochs, batch_size = 20_000, 60, 128
+    return Recipe(
+        about=about,
+        data="digits",
+        size=size,
+        build=build,
+        loop=fit,
+        losses=(vae_loss(),),
+        settings={
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": warmup_cosine(2e-3, epochs * (size // batch_size)),
+        },
+    )
+
+
+def _digits_gan(about: str, classes: int | None) -> Recipe:
+    return Recipe(
+        about=about,
+        data="digits",
+        size=20_000,
+        build=Architecture(SmallGAN, {"image_shape": (1, 28, 28), "classes": classes}),
+        loop=fit_adversaries,
+        losses=gan_losses(),
+        settings={"epochs": 40, "batch_size": 64, "lr": (1e-3, 1e-3)},
+    )
+
+
 SHIPPED: dict[str, Recipe] = {
     "faces-vae-3": _faces("VAE of faces, 3 latents (Kingma and Welling, 2014)", 3),
     "faces-vae-32": _faces("VAE of faces, 32 latents", 32),
     "faces-vae-100": _faces("VAE of faces, 100 latents", 100),
     "faces-vae-3-small": _faces("small VAE of faces, 3 latents", 3, NARROW),
+    "digits-vae-2": _digits(
+        "VAE of digits, 2 latents",
+        Architecture(SmallConvVAE, {"image_shape": (1, 28, 28), "latent_dim": 2}),
+    ),
+    "digits-vae-16": _digits(
+        "VAE of digits, 16 latents",
+        Architecture(
+            ConvVAE, {"image_shape": (1, 28, 28), "latent_dim": 16, "widths": (32, 64, 128)}
+        ),
+    ),
+    "digits-gan": _digits_gan("small GAN of digits", None),
+    "digits-cgan": _digits_gan("small conditional GAN of digits", 10),
 }

@@ -1,0 +1,94 @@
+"""Models that were trained before: fixed weights that come with coursekit.
+
+    from coursekit import pretrained
+
+    vae = pretrained.load("faces-vae-32")
+    pretrained.card("faces-vae-32")["scores"]
+
+A chapter trains the same code for a minute; these were trained for longer, and their figures are
+the same on every machine. `coursekit train NAME` trains one anew. All saw rendered data only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from coursekit import models
+from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""NAME.pt holds a model's weights; NAME.json is its card."""
+
+_MEND = "install coursekit again, or copy both of its files from one version"
+
+
+def names() -> list[str]:
+    """The models that there are, in alphabetical order."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.json"))
+
+
+def card(name: str) -> dict[str, Any]:
+    """What is known of a model: architecture, recipe, data, cost, origin, scores.
+
+    Raises ValueError for a name that is not in `names()`.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"there is no pretrained model {name!r}: {hint}The names are {', '.join(names())}"
+        )
+    return dict(json.loads((WEIGHTS / f"{name}.json").read_text()))
+
+
+def load(name: str) -> nn.Module:
+    """The model with its weights in float32, in eval mode, without gradients, on the CPU.
+
+    Raises ValueError for a name that is not in `names()`, and where the weights are not those that
+    the card describes: a file that is cut short, of another version, or of another model.
+    """
+    about = card(name)
+    path = WEIGHTS / f"{name}.pt"
+    if not path.exists():
+        raise ValueError(f"the weights of {name} are not at {path}: {_MEND}")
+    if (found := digest(path)) != about["sha256"]:
+        raise ValueError(
+            f"{path} has the SHA-256 {found[:12]}…, but the card of {name} says "
+            f"{about['sha256'][:12]}…: the file is damaged or of another version; {_MEND}"
+        )
+    model = build(about["model"], about["arguments"])
+    weights: dict[str, Tensor] = load_checkpoint(path)["model"]
+    load_weights(
+        model, {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}, path
+    )
+    return model.eval().requires_grad_(False)
+
+
+def build(kind: str, arguments: dict[str, Any]) -> nn.Module:
+    """A model by the name of its class, with first weights."""
+    from coursekit.metrics.features import Classifier
+    from coursekit.metrics.reader import FactorReader
+
+    beside: dict[str, type[nn.Module]] = {"Classifier": Classifier, "FactorReader": FactorReader}
+    made: nn.Module = (beside.get(kind) or getattr(models, kind))(**arguments)
+    return made
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write the weights of a model; tensors of 1,000 numbers and more in half precision."""
+
+    def stored(x: Tensor) -> Tensor:
+        return x.half() if x.is_floating_point() and x.numel() >= 1000 else x
+
+    save_checkpoint(path, {"model": {k: stored(v) for k, v in model.state_dict().items()}})
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

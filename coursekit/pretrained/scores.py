@@ -1,0 +1,109 @@
+"""What is measured of each shipped model: the same images and the same noise on every machine."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coursekit import data, metrics, pretrained
+from coursekit.data import ImageSet
+from coursekit.metrics.evaluation import evaluating
+from coursekit.metrics.features import Classifier
+from coursekit.metrics.reader import FactorReader, agreement, difference
+from coursekit.models.gan import GAN
+from coursekit.models.vae import VAE
+
+IMAGES = 500
+"""Test images, and as many samples, from which every score is made."""
+
+Scores = dict[str, float]
+
+
+def measure(model: nn.Module, about: dict[str, Any]) -> Scores:
+    """The scores of a model, by name. about: its card, which names data and resolution.
+
+    Likelihoods are in nats per image, with the gray values of the pixels as Bernoulli targets.
+    """
+    test = data.load(about["data"], "test", IMAGES, tuple(about["resolution"]))
+    if isinstance(model, FactorReader):
+        return {"factors read correctly": _share(model, model.read(test), test)}
+    if isinstance(model, Classifier):
+        labels = cast(Tensor, test.labels)
+        return {"accuracy": metrics.label_accuracy(metrics.predict(model, test), labels)}
+    scores: Scores = {}
+    if isinstance(model, VAE):
+        scores |= _likelihood(model, test)
+        if test.name == "faces":
+            scores |= _survival(model, test)
+    else:
+        assert isinstance(model, GAN)
+    return scores | _samples(model, test)
+
+
+def _likelihood(model: VAE, test: ImageSet) -> Scores:
+    elbo, reconstruction, kl = (part.mean().item() for part in metrics.elbo(model, test))
+    x = test.images.double() / 255
+    floor = F.binary_cross_entropy(x, x, reduction="none").sum((1, 2, 3)).mean().item()
+    return {
+        "negative ELBO": -elbo,
+        "reconstruction above the entropy floor": reconstruction - floor,
+        "KL": kl,
+        "active units": float(metrics.active_units(model, test).active),
+    }
+
+
+def rebuilt(model: VAE, x: Tensor) -> Tensor:
+    """Mean images of the posterior means of images (B, C, H, W) in [0, 1]."""
+    with evaluating(model):
+        return model.decode(model.encode(x)[0]).sigmoid()
+
+
+def sampled(model: VAE | GAN, count: int) -> tuple[Tensor, Tensor | None]:
+    """Images (count, C, H, W) of codes from the prior, and the classes they were asked to be."""
+    labels = torch.arange(count) % 10 if hasattr(model, "classes") else None
+    with evaluating(model):
+        z = model.prior.sample(torch.Size([count]))
+        if isinstance(model, VAE):
+            return model.decode(z).sigmoid(), labels
+        return model.generate(z, labels), labels
+
+
+def _survival(model: VAE, test: ImageSet) -> Scores:
+    """How many of the factors that can be read from a picture its reconstruction still shows."""
+    reader = cast(FactorReader, pretrained.load("faces-reader"))
+    images = rebuilt(model, test.images.float() / 255)
+    return {
+        "factors read from test images": _share(reader, reader.read(test), test),
+        "factors read from reconstructions": _share(reader, reader.read(images), test),
+    }
+
+
+def _share(reader: FactorReader, read: dict[str, Tensor], test: ImageSet) -> float:
+    return fmean(agreement(reader.factors, read, test.factors).values())
+
+
+def _samples(model: VAE | GAN, test: ImageSet) -> Scores:
+    """Samples from the prior beside test images."""
+    images, labels = sampled(model, IMAGES)
+    if test.name == "faces":
+        reader = cast(FactorReader, pretrained.load("faces-reader"))
+        apart = difference(reader.factors, reader.read(images), reader.read(test))
+        return {"difference of the samples' factors": fmean(apart.values())}
+    if test.name != "digits":
+        return {}
+    classifier = cast(Classifier, pretrained.load("digits-classifier"))
+    real, fake = metrics.extract(classifier, test), metrics.extract(classifier, images)
+    precision, recall = metrics.precision_recall(real, fake)
+    scores = {
+        "feature distance": metrics.frechet_distance(real, fake),
+        "precision": precision,
+        "recall": recall,
+    }
+    if labels is not None:
+        asked = metrics.label_accuracy(metrics.predict(classifier, images), labels)
+        scores["label accuracy"] = asked
+    return scores
