@@ -175,7 +175,7 @@ def _picture(name: str, model: nn.Module, about: dict[str, Any]) -> None:
 
 def _save(figure: Any, path: Path) -> None:
     with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=200, bbox_inches="tight", transparent=True)
+        figure.savefig(part, format="png", dpi=160, bbox_inches="tight")
 
 
 def main() -> None:
