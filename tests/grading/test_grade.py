@@ -102,6 +102,7 @@ def test_every_submission_has_a_row_and_a_page(folder, tmp_path, shared, capsys)
     assert len(row["sha256"]) == 64
     assert set(row["versions"]) == {"coursekit", "torch", "python", "tests"}
     assert row["exercises"]["vae.kl"]["misconception"] == "kl.sum(dim=1) → kl.mean(dim=1)"
+    assert row["exercises"]["vae.kl"]["difference"] is None, "a known mistake says enough"
     test = row["exercises"]["vae.kl"]["tests"][0]
     assert set(test) == {
         "name", "hidden", "passed", "score", "max_score", "message", "seconds"
@@ -128,6 +129,20 @@ def test_every_submission_has_a_row_and_a_page(folder, tmp_path, shared, capsys)
     assert "averaged over the latent dimensions" in page
     hidden = [t for t in row["exercises"]["vae.kl"]["tests"] if t["hidden"]]
     assert all(html.escape(t["message"]) in page for t in hidden)
+
+
+def test_an_unknown_mistake_is_told_what_kind_of_difference_it_makes(tmp_path, shared):
+    given, out = tmp_path / "given", tmp_path / "out"
+    given.mkdir()
+    answer = KL.replace(".sum(1)", ".sum(1) * 7.3")
+    (given / "dan.ipynb").write_bytes(notebook(["import torch", answer]))
+    assert grade(given, "--out", out) == 0
+    entry = rows_of(out)["dan"]["exercises"]["vae.kl"]
+    assert entry["misconception"] is None
+    assert "7.3 times what is expected" in entry["difference"]
+    page = (out / "feedback" / reports.file_name("dan", ".html")).read_text()
+    assert html.escape(entry["difference"]) in page
+    assert "7.3 times" not in (out / "index.html").read_text(), "the index counts known mistakes"
 
 
 def test_it_goes_on_where_it_stopped(folder, tmp_path, shared, monkeypatch):

@@ -17,6 +17,7 @@ import torch
 import coursekit
 from coursekit import exercises
 from coursekit.exercises import Exercise, FreeText, Test
+from coursekit.grading.checks.difference import difference
 from coursekit.grading.checks.verdict import Outcome, behavior, guarded, recognize, run_test
 from coursekit.grading.gradebook import notebook
 from coursekit.grading.sandbox.errors import AnswerError, NoSandbox, NotAttempted, ServerLost
@@ -77,8 +78,9 @@ def self_test(found: Sequence[Exercise], secret: bytes) -> None:
 
 
 def sentences(exercise: Exercise, entry: Row) -> list[str]:
-    """What a student is told about the mistake that the exercise's entry in a row names."""
-    return [m.says for m in exercise.misconceptions if m.name == entry["misconception"]]
+    """What a student is told about an answer, from the exercise's entry in a row."""
+    known = [m.says for m in exercise.misconceptions if m.name == entry["misconception"]]
+    return known or [entry["difference"]] * bool(entry["difference"])
 
 
 def digest_of_tests(assignment: Assignment) -> str:
@@ -190,10 +192,11 @@ class Grader:
     def _grade(self, exercise: Exercise, program: notebook.Program, student: Student) -> Row:
         problem = self._problem(exercise, program, student)
         name: str | None = None
+        kind: str | None = None
         outcomes: list[Outcome] = []
         if problem is None:
             try:
-                outcomes, name = self._run_tests(exercise, student)
+                outcomes, name, kind = self._run_tests(exercise, student)
             except NotAttempted as error:
                 problem = str(error)
             if any(not outcome.passed for outcome in outcomes):
@@ -208,6 +211,7 @@ class Grader:
             ],
             "problem": problem,
             "misconception": name,
+            "difference": kind,
         }
 
     def _problem(
@@ -232,8 +236,11 @@ class Grader:
             return f"there is no function {name} in this notebook{also}"
         return None if student.kinds[name] else f"{name} is not a function"
 
-    def _run_tests(self, exercise: Exercise, student: Student) -> tuple[list[Outcome], str | None]:
-        """The outcomes of all tests, and the mistake that the answer makes, if it is known.
+    def _run_tests(
+        self, exercise: Exercise, student: Student
+    ) -> tuple[list[Outcome], str | None, str | None]:
+        """The outcomes of all tests; the mistake that the answer makes, if it is known; if it is
+        not, a sentence about what kind of difference it makes.
 
         How the answer behaves is looked at by a process that has seen no hidden inputs, so that
         nothing it does with them can reach the student through the mistake that we name.
@@ -242,6 +249,7 @@ class Grader:
         lost = student.lost
         outcomes: dict[str, Outcome] = {}
         name: str | None = None
+        failed = False
         for hidden in (False, True):
             for test in exercise.tests:
                 if test.hidden is not hidden:
@@ -255,7 +263,10 @@ class Grader:
                 if hidden:
                     student.end()
                 name = recognize(exercise, behavior(exercise, answer))
-        return [outcomes[test.name] for test in exercise.tests], name
+        kind = None
+        if failed and name is None and student.lost == lost:
+            kind = difference(exercise, answer)
+        return [outcomes[test.name] for test in exercise.tests], name, kind
 
 
 def _not_run(test: Test, why: str) -> Outcome:

@@ -118,5 +118,5 @@ def _told(graded: Sequence[Row], exercises: Sequence[Exercise]) -> Iterator[tupl
     by_id = {exercise.id: exercise for exercise in exercises}
     for row in graded:
         for id, entry in row["exercises"].items():
-            if id in by_id:
+            if id in by_id and entry["misconception"]:
                 yield from ((id, says) for says in sentences(by_id[id], entry))
