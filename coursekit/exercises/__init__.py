@@ -121,6 +121,7 @@ from coursekit.exercises._helpers import (
     same,
     standard_normal,
     tensor,
+    unchanged,
 )
 
 __all__ = [
@@ -147,6 +148,7 @@ __all__ = [
     "same",
     "standard_normal",
     "tensor",
+    "unchanged",
     "untouched",
     "values",
 ]

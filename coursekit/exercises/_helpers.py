@@ -35,8 +35,8 @@ def floating(value: object) -> bool:
 def copies(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The same arguments again, so that a call cannot spoil them.
 
-    Tensors, generators, lists, modules and optimizers are copied; a copied optimizer moves the
-    weights of the copied module.
+    Tensors, generators, lists, dicts, modules and optimizers are copied; a copied optimizer moves
+    the weights of the copied module.
     """
     memo: dict[int, Any] = {}
     return tuple(_copy(arg, memo) for arg in args)
@@ -54,13 +54,83 @@ def _copy(arg: Any, memo: dict[int, Any]) -> Any:
         return module
     if isinstance(arg, list):
         return [_copy(item, memo) for item in arg]
+    if isinstance(arg, dict):
+        return {key: _copy(item, memo) for key, item in arg.items()}
     return deepcopy(arg, memo) if isinstance(arg, Optimizer) else arg
 
 
 def weights(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    """Parameters and buffers of the modules among the arguments, in a fixed order."""
+    """Parameters and buffers of the modules among the arguments, in a fixed order, and what the
+    optimizers among them keep of earlier steps."""
     modules = [arg for arg in args if isinstance(arg, nn.Module)]
-    return tuple(x for module in modules for x in (*module.parameters(), *module.buffers()))
+    kept = [value for arg in args if isinstance(arg, Optimizer) for value in _kept(arg)]
+    return (*(x for module in modules for x in (*module.parameters(), *module.buffers())), *kept)
+
+
+def _kept(optimizer: Optimizer) -> list[Tensor]:
+    state = optimizer.state_dict()["state"]
+    values = (state[place][name] for place in sorted(state) for name in sorted(state[place]))
+    return [torch.as_tensor(value) for value in values if isinstance(value, Tensor | int | float)]
+
+
+def unchanged(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    """`Failed` if the arguments `after` a call are not what they were `before` it.
+
+    Compared are tensors, numbers and lists of them; of modules the weights, the gradients left on
+    them, which weights can be trained and the mode; of optimizers state and settings.
+    """
+    for i, (was, now) in enumerate(zip(before, after, strict=True), start=1):
+        if isinstance(was, nn.Module):
+            _same_module(was, now)
+        elif isinstance(was, Optimizer):
+            if len(_kept(was)) != len(_kept(now)) or _settings(was) != _settings(now):
+                raise Failed("the optimizer was changed by the call")
+            for old, new in zip(_kept(was), _kept(now), strict=True):
+                same(new, old, "the optimizer was changed by the call")
+        elif not isinstance(was, Generator):  # to be drawn from is what a generator is for
+            _same_value(was, now, f"argument {i} was changed by the call")
+
+
+def _same_value(was: Any, now: Any, message: str) -> None:
+    if type(now) is not type(was):
+        raise Failed(message)
+    if isinstance(was, Tensor):
+        same(now, was, message)
+        if now.requires_grad != was.requires_grad:
+            raise Failed(f"{message}: its requires_grad is another")
+        if now.grad is not None and was.grad is None:
+            raise Failed(f"{message}: it has a gradient now. Who calls you calls backward()")
+    elif isinstance(was, list | tuple | dict):
+        if len(was) != len(now):
+            raise Failed(f"{message}: it has another length")
+        places = was if isinstance(was, dict) else range(len(was))
+        for place in places:
+            _same_value(was[place], now[place], message)
+    elif isinstance(was, int | float | str) and was != now:
+        raise Failed(message)
+
+
+def _same_module(was: nn.Module, now: nn.Module) -> None:
+    for old, new in zip(weights((was,)), weights((now,)), strict=True):
+        same(new, old, "a network's weights or buffers were changed by the call")
+        if old.requires_grad != new.requires_grad:
+            how = "frozen" if old.requires_grad else "unfrozen"
+            raise Failed(f"the call left a network's weights {how}: their requires_grad is another")
+        if (old.grad is None) != (new.grad is None):
+            raise Failed("the call left other gradients on a network's weights than there were")
+        if old.grad is not None and new.grad is not None:
+            same(new.grad, old.grad, "the call changed the gradients on a network's weights")
+    for before, after in zip(was.modules(), now.modules(), strict=True):
+        if before.training != after.training:
+            mode = "training" if before.training else "eval"
+            raise Failed(f"a network was in {mode} mode, and the call left it in another")
+
+
+def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
 
 
 def tensor(value: object, shape: Sequence[int] | None = None, what: str = "the result") -> Tensor:

@@ -22,6 +22,7 @@ from coursekit.exercises import (
     same,
     standard_normal,
     tensor,
+    unchanged,
     untouched,
     values,
 )
@@ -405,8 +406,7 @@ def _untouched(answer: Answer, g: Generator) -> None:
         _eps(answer(*given), mu, logvar)
     except (AssertionError, RuntimeError) as error:
         raise NotJudged("This is judged once the noise is right.") from error
-    same(given[0], mu, "mu was changed by the call")
-    same(given[1], logvar, "logvar was changed by the call")
+    unchanged((mu, logvar), given)
 
 
 def _batch(g: Generator, *pixels: int, scale: float = 2.0) -> tuple[Tensor, ...]:
@@ -765,11 +765,12 @@ def _from_prior(answer: Answer, g: Generator) -> None:
 def _as_found(answer: Answer, g: Generator) -> None:
     for mode, left in (("training", "eval"), ("eval", "training")):
         vae = _Decoder(16).train(mode == "training")
-        before = copy.deepcopy(vae.state_dict())
+        before = copy.deepcopy(vae)
         _images(answer, vae, _fresh(g))
-        same(vae.mode, before["mode"], f"it was in {mode} mode, and you left it in {left} mode")
-        for name, was in before.items():
+        same(vae.mode, before.mode, f"it was in {mode} mode, and you left it in {left} mode")
+        for name, was in before.state_dict().items():
             same(vae.state_dict()[name], was, f"{name} changed: was the decoder in eval mode?")
+        unchanged((before,), (vae,))
 
 
 @generate.test("draws from the generator it is given")

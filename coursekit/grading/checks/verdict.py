@@ -34,6 +34,12 @@ SAME = 1e-4
 """Two answers behave alike if all numbers agree to this relative error."""
 
 
+_NO_GRADIENTS = (
+    "the call leaves gradients switched off for everything that follows; write "
+    "`with torch.no_grad():` in place of torch.set_grad_enabled(False)"
+)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of one test."""
@@ -57,6 +63,8 @@ def run_test(exercise: Exercise, test: Test, answer: Answer, secret: bytes) -> O
     with seeded(secret, f"{exercise.id}/{test.name}") as generator:
         try:
             test.run(answer, generator)
+            if not torch.is_grad_enabled():
+                raise Failed(_NO_GRADIENTS)
             passed = True
         except (NotAttempted, NoVerdict):
             raise
@@ -69,6 +77,8 @@ def run_test(exercise: Exercise, test: Test, answer: Answer, secret: bytes) -> O
         except Exception as error:  # the test could not digest what the answer returned
             said = f"the result is not of the kind that the contract asks for ({error})"
             message = test.hint if test.hidden else said
+        if not passed and not test.hidden and not torch.is_grad_enabled():
+            message = _NO_GRADIENTS  # it is why later comparisons of gradients fail as well
     return Outcome(
         test.name,
         test.hidden,

@@ -119,8 +119,8 @@ class Student:
         """Call something in the student's process as if it were here.
 
         Gradients flow through the call. In-place changes of the arguments come back, and so do the
-        gradients of modules and the state of optimizers. torch's random numbers go on where the
-        student's code left them.
+        gradients and modes of modules and the state of optimizers. torch's random numbers go on
+        where the student's code left them, and gradients stay switched off if it does that.
         """
         blobs: list[bytes] = []
         self._calls += 1
@@ -163,6 +163,8 @@ class Student:
             if torch.is_grad_enabled() and inputs and any(flags):
                 linked = _Call.apply(self, number, outputs, flags, *inputs)
                 result = _replace(result, iter(linked))
+            wire.set_flags([args, kwargs], reply["flags"])
+            torch.set_grad_enabled(reply["grad"] is True)
         except (wire.Malformed, *wire.FORGED, RuntimeError) as error:
             raise AnswerError(f"it returns something that cannot be read: {error}") from error
         return result

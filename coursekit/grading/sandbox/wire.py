@@ -371,6 +371,26 @@ def leaves(value: Any) -> Iterator[Tensor | Generator]:
             yield from leaves(item)
 
 
+def flags(value: Any) -> list[bool]:
+    """What a call may change beside numbers: which tensors require a gradient, which mode modules
+    are in. In a fixed order."""
+    modes = [part.training for module in _of_kind(value, nn.Module) for part in module.modules()]
+    return [bool(getattr(leaf, "requires_grad", False)) for leaf in leaves(value)] + modes
+
+
+def set_flags(value: Any, found: list[bool]) -> None:
+    """Make them so. `Malformed` if they do not fit."""
+    there = list(leaves(value))
+    parts = [part for module in _of_kind(value, nn.Module) for part in module.modules()]
+    if len(found) != len(there) + len(parts) or not all(type(flag) is bool for flag in found):
+        raise Malformed("the arguments came back in another form")
+    for leaf, flag in zip(there, found, strict=False):
+        if isinstance(leaf, Tensor) and leaf.is_leaf and leaf.requires_grad != flag:
+            leaf.requires_grad_(flag)
+    for part, flag in zip(parts, found[len(there) :], strict=True):
+        part.training = flag
+
+
 def content(leaf: Tensor | Generator) -> bytes:
     """The bytes of a tensor, or of a generator's state."""
     return _bytes(leaf.get_state() if isinstance(leaf, Generator) else leaf)

@@ -298,6 +298,7 @@ class Worker:
                 result = list(result)
             outgoing: list[bytes] = []
             reply = {"result": wire.encode(result, outgoing, self._handle)}
+            reply["grad"] = torch.is_grad_enabled()
         outputs = [x for x in wire.leaves(result) if isinstance(x, torch.Tensor)]
         if inputs and any(x.requires_grad for x in outputs):
             self.graphs[message["call"]] = (outputs, inputs)
@@ -309,7 +310,7 @@ class Worker:
                 changed[i] = len(outgoing)
                 outgoing.append(after)
         outgoing.append(wire.content(torch.default_generator))
-        reply |= {"changed": changed, "rng": len(outgoing) - 1}
+        reply |= {"changed": changed, "rng": len(outgoing) - 1, "flags": wire.flags([args, kwargs])}
         grads = [parameter.grad for parameter in wire.parameters([args, kwargs])]
         states = [optimizer.state_dict() for optimizer in wire.optimizers([args, kwargs])]
         return reply | {"training": wire.encode([grads, states], outgoing)}, outgoing
