@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import CASES, ELBO, FULL, KL, NO_KL, SAMPLE, Case
+from hostile import CASES, ELBO, FULL, KL, NO_KL, RIGHT, SAMPLE, Case
 
 from coursekit.exercises import chapter
 from coursekit.grading.checks.verdict import PUBLIC, guarded, run_test
@@ -98,6 +98,47 @@ def kl_divergence(mu, logvar):
     assert not any("SPY" in test["message"] for test in tests if test["hidden"])
 
 
+@pytest.mark.parametrize(
+    ("store", "fetch"),
+    [
+        ("seen.append(mu.tolist())", "seen[-1]"),
+        ("memory[:4] = b'SEEN'", "bytes(memory[:4])"),
+        ("open('seen', 'w').write('SEEN')", "open('seen').read()"),
+        ("os.write(pipe[1], b'SEEN')", "os.read(pipe[0], 4)"),
+    ],
+    ids=["a list", "memory that forks share", "a file", "a pipe"],
+)
+def test_hidden_inputs_of_one_exercise_do_not_reach_another(
+    grader: Grader, store: str, fetch: str
+) -> None:
+    """A right answer may keep what it is asked; the next one must not read it out."""
+    spy = f"""
+import mmap, os
+memory, seen, pipe = mmap.mmap(-1, 4096), [], os.pipe()
+os.set_blocking(pipe[0], False)
+def kl_divergence(mu, logvar):
+    {store}
+    return {RIGHT}
+def reparameterize(mu, logvar, generator=None):
+    raise ValueError(f"SPY {{{fetch}}}")
+"""
+    row = grader.grade("spy", notebook(["import torch", spy, ELBO]))
+    assert scores(row) == {**FULL, "vae.reparameterize": 0}
+    said = json.dumps(row)
+    assert "SEEN" not in said
+    assert "SPY [[" not in said
+
+
+def test_cells_that_run_again_do_not_use_up_the_time(shared: Server) -> None:
+    """Each exercise has a process of its own, in which the cells run again: not at our expense."""
+    slow = "import time, torch\nhalf = 0.5 + 0 * (time.sleep(0.6) or 0)"
+    walls = Walls(limits=Limits(cell=3.0, call=2.0, submission=3.0))
+    grader = Grader(Assignment("vae", b"the secret", walls=walls))
+    cells = [slow, KL.replace("0.5", "half"), SAMPLE.replace("0.5", "half"), ELBO]
+    row = grader.grade("slow", notebook(cells))
+    assert scores(row) == FULL, json.dumps(row, indent=1)
+
+
 def test_one_submission_leaves_nothing_for_the_next(grader: Grader) -> None:
     leave = """
 import os, pathlib
@@ -121,8 +162,14 @@ def kl_divergence(mu, logvar):
 def test_a_lost_server_is_replaced(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
     data = notebook(["import torch", KL, SAMPLE, ELBO])
     fork = type(grader.server).fork
-    lost = [OSError("gone"), None]
-    monkeypatch.setattr(type(grader.server), "fork", lambda self: _raise(lost.pop(0)) or fork(self))
+    lost = [OSError("gone")]
+
+    def fails(self: Server) -> Any:
+        if lost:
+            raise lost.pop()
+        return fork(self)
+
+    monkeypatch.setattr(type(grader.server), "fork", fails)
     assert grader.grade("again", data)["score"] == sum(FULL.values())
     assert not lost, "the first time it was gone, the second time not"
     lost += [OSError("gone"), OSError("gone")]
@@ -160,11 +207,6 @@ def test_cells_that_take_all_the_time(shared: Server) -> None:
     assert (row["status"], row["score"]) == ("graded", 0)
     assert scores(row) == dict.fromkeys(FULL, 0)
     assert "the submission as a whole took longer than 2 seconds" in json.dumps(row)
-
-
-def _raise(error: Exception | None) -> None:
-    if error is not None:
-        raise error
 
 
 def test_trouble_of_ours_is_no_score(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
