@@ -13,6 +13,7 @@ from torch import Tensor
 from coursekit.grading.sandbox import wire
 from coursekit.grading.sandbox.errors import AnswerError, NotAttempted, ServerLost
 from coursekit.grading.sandbox.server import Limits, Server
+from coursekit.grading.sandbox.shared import Shared
 
 Cells = Sequence[tuple[int, str, Sequence[int]]]
 """What to run: a cell's number, its source, and which of its top-level statements."""
@@ -133,7 +134,12 @@ class Student:
         gradients and modes of modules and the state of optimizers. torch's random numbers go on
         where the student's code left them, and gradients stay switched off if it does that.
         """
-        blobs: list[bytes] = []
+        with Shared() as shared:
+            return self._call(target, args, kwargs, shared)
+
+    def _call(
+        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shared: Shared
+    ) -> Any:
         self._calls += 1
         number = self._calls
         parameters = wire.parameters([args, kwargs])
@@ -141,27 +147,32 @@ class Student:
         def described(value: Any) -> wire.Message:
             if isinstance(value, Remote):
                 return value.reference()
-            return wire.given(value, blobs, parameters)
+            return wire.given(value, shared, parameters)
 
         request = {
             "do": "call",
             "call": number,
             "target": target,
-            "args": wire.encode([args, kwargs], blobs, described),
+            "args": wire.encode([args, kwargs], shared, described),
+            "spans": shared.spans,
             "grad": torch.is_grad_enabled(),
-            "rng": len(blobs),
         }
-        blobs.append(wire.content(torch.default_generator))
-        reply, incoming = self._ask(request, blobs, self.limits.call)
+        shared.store()
+        state = wire.content(torch.default_generator)
+        reply, incoming = self._ask(request, [state], self.limits.call, [shared.file])
         _raise(reply)
         try:
             result = wire.decode(reply["result"], incoming, self._remote)
             given = list(wire.leaves([args, kwargs]))
-            changed = dict(reply["changed"])
-            if len(changed) > len(given):
+            changed = {int(i): incoming[blob] for i, blob in dict(reply["changed"]).items()}
+            if not set(changed) <= set(range(len(given))):
                 raise wire.Malformed("more arguments came back than there are")
-            for index, blob in changed.items():
-                wire.restore(given[int(index)], incoming[blob])
+            for index, leaf in enumerate(given):
+                said = changed.get(index)
+                if said is None or said == wire.content(leaf):  # it may say so and be wrong
+                    said = shared.changed(leaf)
+                if said is not None:
+                    wire.restore(leaf, said)
             wire.restore(torch.default_generator, incoming[reply["rng"]])
             grads, states = wire.decode(reply["training"], incoming)
             for parameter, grad in zip(parameters, grads, strict=True):
@@ -193,7 +204,11 @@ class Student:
             raise AnswerError("its gradients cannot be read") from error
 
     def _ask(
-        self, request: wire.Message, blobs: list[bytes], seconds: float
+        self,
+        request: wire.Message,
+        blobs: list[bytes],
+        seconds: float,
+        files: Sequence[int] = (),
     ) -> tuple[wire.Message, list[bytes]]:
         assert self._link is not None
         now = time.monotonic()
@@ -201,7 +216,7 @@ class Student:
         request["id"] = self._calls
         try:
             self._link.settimeout(max(deadline - now, 0.001))
-            wire.send(self._link, request, blobs)
+            wire.send(self._link, request, blobs, files)
             reply, incoming = wire.receive(self._link, deadline)
         except TimeoutError as error:
             self.lost += 1

@@ -16,6 +16,7 @@ import ctypes
 import gc
 import json
 import linecache
+import mmap
 import os
 import resource
 import selectors
@@ -284,13 +285,14 @@ class Worker:
         return {"kinds": {n: callable(found[n]) for n in names if n in found}}
 
     def call(
-        self, message: dict[str, Any], blobs: list[bytes]
+        self, message: dict[str, Any], blobs: list[bytes], files: list[int]
     ) -> tuple[dict[str, Any], list[bytes]]:
-        decoded = wire.decode(message["args"], blobs, self._mine, trusted=True)
+        shared = attach(files[0], message["spans"])
+        decoded = wire.decode(message["args"], shared, self._mine, trusted=True)
         args, kwargs = wire.with_optimizers(decoded)
         before = [wire.content(leaf) for leaf in wire.leaves([args, kwargs])]
         inputs = [x for x in wire.leaves([args, kwargs]) if getattr(x, "requires_grad", False)]
-        torch.set_rng_state(wire._to_state(blobs[message["rng"]]))
+        torch.set_rng_state(wire._to_state(blobs[0]))
         function = self._target(message["target"])
         with torch.set_grad_enabled(message["grad"]):
             result = function(*args, **kwargs)
@@ -353,10 +355,18 @@ class Worker:
         return self.handles[value["handle"]]
 
 
+def attach(file: int, spans: list[list[int]]) -> list[Any]:
+    """The worker's view of what the grader stored."""
+    view = memoryview(mmap.mmap(file, 0))
+    os.close(file)
+    return [view[start:end] for start, end in spans]
+
+
 def answer(link: socket.socket) -> None:
     worker = Worker()
     while True:
-        message, blobs = wire.receive(link)
+        files: list[int] = []
+        message, blobs = wire.receive(link, None, files)
         outgoing: list[bytes] = []
         try:
             match message["do"]:
@@ -365,7 +375,7 @@ def answer(link: socket.socket) -> None:
                 case "defined":
                     reply = worker.defined(message["names"])
                 case "call":
-                    reply, outgoing = worker.call(message, blobs)
+                    reply, outgoing = worker.call(message, blobs, files)
                 case "backward":
                     reply, outgoing = worker.backward(message, blobs)
         except BaseException as error:  # what the student made can raise wherever it is touched
