@@ -1,6 +1,5 @@
 """What tests need again and again. Each raises `Failed` with a message for the student."""
 
-import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -234,48 +233,6 @@ def gradients_of(
         for i, slope in zip(where, found, strict=True)
     ]
     return result, slopes
-
-
-def standard_normal(noise: Tensor, what: str = "the noise", alarm: float = 1e-9) -> None:
-    """The entries of `noise` (N, L) are independent draws from N(0, 1).
-
-    Compares empirical and true distribution functions of the entries, and of sums of two entries in
-    a row and of two in a column (they tell shared noise from independent noise). By the
-    Dvoretzky-Kiefer-Wolfowitz inequality with Massart's constant, P(sup |F_n - F| > d) is at most
-    2 exp(-2 n d^2): truly normal noise is refused with probability below `alarm`. From 10,000
-    entries on, a scale wrong by 20 %, uniform noise of the right variance and shared noise are
-    refused.
-    """
-    noise = noise.detach().double()
-    if not torch.isfinite(noise).all():
-        raise Failed(f"{what} is not finite")
-    rows = _pairs(noise)
-    columns = _pairs(noise.T)
-    samples = [sample for sample in (noise, rows, columns) if len(sample)]
-    if not any(_refused(sample, alarm / len(samples)) for sample in samples):
-        return
-    mean, std = noise.mean(), noise.std()
-    if len(rows) and rows.std() > 1.3 * std:
-        raise Failed(f"{what} is shared between the rows of a batch")
-    if len(columns) and columns.std() > 1.3 * std:
-        raise Failed(f"{what} is shared between the dimensions of a latent")
-    if abs(mean) < 0.02 and abs(std - 1) < 0.02:
-        raise Failed(f"{what} has mean 0 and variance 1, but it is not Gaussian")
-    raise Failed(f"{what} is not N(0, 1): its mean is {mean:.2f}, its standard deviation {std:.2f}")
-
-
-def _refused(sample: Tensor, alarm: float) -> bool:
-    values = sample.flatten().sort().values
-    steps = torch.arange(len(values) + 1, dtype=torch.float64) / len(values)
-    below = torch.special.ndtr(values)
-    distance = float(torch.maximum(below - steps[:-1], steps[1:] - below).max())
-    return distance > math.sqrt(math.log(2 / alarm) / (2 * len(values)))
-
-
-def _pairs(noise: Tensor) -> Tensor:
-    """Sums of two neighboring rows, scaled to variance 1."""
-    even = len(noise) // 2 * 2
-    return (noise[:even:2] + noise[1:even:2]) / math.sqrt(2.0)
 
 
 def _kind(value: object) -> str:

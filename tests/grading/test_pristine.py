@@ -206,3 +206,49 @@ def test_gradients_left_switched_off_are_noticed(judged) -> None:
             assert score(outcomes) == 0, (where, outcomes)
             assert "switched off" in outcomes[0].message, where
     assert torch.is_grad_enabled()
+
+
+NOISE = """
+    def reparameterize(mu, logvar, generator=None):
+        def draw(*shape):
+            return torch.randn(*shape, generator=generator)
+        n = mu.numel()
+        {eps}
+        return mu + (0.5 * logvar).exp() * eps.reshape(mu.shape)
+"""
+
+
+@pytest.mark.parametrize(
+    "eps",
+    [
+        "h = draw((n + 1) // 2); eps = torch.cat([h, -h])[:n]",
+        "eps = draw(n).clamp(-3, 3)",
+        "eps = torch.randn(512, generator=torch.Generator().manual_seed(1))["
+        "torch.randint(512, (n,), generator=generator)]",
+        "eps = 0.5 * torch.logit(torch.rand(n, generator=generator, dtype=torch.double)).float()",
+    ],
+    ids=["mirrored", "clamped", "from a table", "logistic"],
+)
+def test_noise_that_only_looks_normal_loses_marks(judged, eps) -> None:
+    """Noise that repeats itself, or lacks tails, makes other samples than the contract says."""
+    right = judged("vae.reparameterize", NOISE.format(eps="eps = draw(n)"))
+    for where, outcomes in right.items():
+        assert all(outcome.passed for outcome in outcomes), (where, outcomes)
+    for where, outcomes in judged("vae.reparameterize", NOISE.format(eps=eps)).items():
+        assert not outcomes[0].passed, where
+
+
+def test_images_that_come_twice_lose_marks(judged) -> None:
+    source = """
+        def generate(vae, count, generator):
+            was = vae.training
+            vae.eval()
+            with torch.no_grad():
+                half = torch.randn((count + 1) // 2, vae.latent_dim, generator=generator)
+                images = vae.decode(torch.cat([half, half])[:count]).sigmoid()
+            vae.train(was)
+            return images
+    """
+    for where, outcomes in judged("vae.generate", source).items():
+        assert not outcomes[0].passed, where
+        assert "another row again" in outcomes[0].message

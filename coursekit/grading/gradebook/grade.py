@@ -88,7 +88,7 @@ def digest_of_tests(assignment: Assignment) -> str:
     state = hashlib.sha256(f"{coursekit.__version__} {torch.__version__}".encode())
     source = Path(exercises.__file__).parent
     module = f"{_module(assignment.chapter)}.py"
-    for name in ("_exercise.py", "_helpers.py", module):
+    for name in ("_exercise.py", "_helpers.py", "_noise.py", module):
         state.update((source / name).read_bytes())
     for name, text in assignment.hidden:
         state.update(f"{name}\0{text}\0".encode())
