@@ -512,7 +512,10 @@ def _other_k(g: Generator) -> tuple[Tensor, Tensor, int]:
     explanation="One function serves both: precision asks for fakes near reals, recall for reals "
     "near fakes.",
     see="chapter 10, 'Exercise 6: precision and recall'",
-    forbids=("coursekit.metrics.precision_recall",),
+    forbids=(
+        "coursekit.metrics.precision_recall",
+        "coursekit.metrics.neighbors._share_within",
+    ),
 )
 def precision_recall(real, fake, k):
     """Fidelity and variety by nearest neighbors.

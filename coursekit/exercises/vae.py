@@ -154,6 +154,7 @@ def mix(x1, x2, alpha):
     explanation="An odd size is one less than 2n: padding 2 takes two pixels more away than "
     "padding 1, and the output padding gives one back.",
     see="chapter 3, 'Exercise 2: the way back'",
+    forbids=("coursekit.models.vae.upsample",),
 )
 def transposed_padding(size):
     """Paddings of a transposed convolution (kernel 4, stride 2) from ceil(size / 2) to size.
