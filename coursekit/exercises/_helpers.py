@@ -184,7 +184,14 @@ def close(
         return
     index = tuple(int(i) for i in (~good).nonzero()[0])
     where = f" at index {list(index)}" if index else ""
-    raise Failed(f"{what}{where} is {value[index]:.5g}; expected {right[index]:.5g}")
+    raise Failed(f"{what}{where} is {_short(value[index], right[index])}")
+
+
+def _short(value: Tensor, right: Tensor) -> str:
+    """Both numbers with three digits: enough to see a mistake, too few to pass the test with."""
+    if f"{value:.3g}" != f"{right:.3g}":
+        return f"{value:.3g}; expected {right:.3g}"
+    return f"{value:.3g}, as expected, but not exactly enough"
 
 
 def same(actual: Tensor, expected: Tensor, message: str) -> None:

@@ -1,6 +1,7 @@
 """Every hostile or broken submission gets a row, and the score it deserves, never more."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,50 @@ def test_trouble_of_ours_is_no_score(grader: Grader, monkeypatch: pytest.MonkeyP
     row = grader.grade("any", notebook(["import torch", KL]))
     assert (row["status"], row["score"]) == ("error", None)
     assert "our fault" in row["message"]
+
+
+@pytest.mark.parametrize(
+    ("chapter_name", "id", "source"),
+    [
+        ("vae", "vae.padding", """
+from coursekit.models import vae
+def transposed_padding(size):
+    layer = vae.upsample(1, 1, (size, size))[0]
+    return layer.padding[0], layer.output_padding[0]
+"""),
+        ("gan_vs_vae", "gan_vs_vae.precision_recall", """
+from coursekit.metrics import neighbors
+def precision_recall(real, fake, k):
+    return neighbors._share_within(fake, real, k), neighbors._share_within(real, fake, k)
+"""),
+    ],
+)  # fmt: skip
+def test_coursekits_own_helpers_refuse(
+    shared: Server, chapter_name: str, id: str, source: str
+) -> None:
+    row = Grader(Assignment(chapter_name, b"the secret")).grade("own", notebook([source]))
+    assert row["exercises"][id]["score"] == 0
+    assert "own answer" in json.dumps(row)
+
+
+def test_each_hand_in_has_inputs_of_its_own(grader: Grader) -> None:
+    """With the same inputs every time, answers could be collected from the messages."""
+    spy = """
+def kl_divergence(mu, logvar):
+    raise ValueError(f"SPY {mu.flatten()[0]:.5f}")
+"""
+    rows = [grader.grade("spy", notebook([spy, f"attempt = {i}"])) for i in (1, 1, 2)]
+    first, again, other = (row["exercises"]["vae.kl"]["tests"][0]["message"] for row in rows)
+    assert "SPY" in first
+    assert first == again, "the same file gets the same grade"
+    assert first != other
+
+
+def test_messages_do_not_give_answers_away(grader: Grader) -> None:
+    """The tests want four digits; a message has three."""
+    nearly = f"def kl_divergence(mu, logvar):\n    return {RIGHT} * {{}}"
+    for factor, says in (("1.0002", "not exactly enough"), ("1.3", "expected")):
+        row = grader.grade("nearly", notebook([nearly.format(factor)]))
+        message = row["exercises"]["vae.kl"]["tests"][0]["message"]
+        assert says in message
+        assert not re.search(r"\d\.\d{4}|\d\d\.\d\d", message), message
