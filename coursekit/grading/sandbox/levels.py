@@ -31,6 +31,11 @@ REFUSAL = (
     "write the function yourself"
 )
 
+UNFILTERED = (
+    "No filter for system calls works here (seccomp): submissions can leave messages for each "
+    "other in the kernel's keyrings, and hold more memory than they may."
+)
+
 START_SECONDS = 120
 
 
@@ -186,9 +191,12 @@ def _try(server: Server) -> None:
     # What a submission may still import must be there, and readable for the user it runs as.
     cell = "import os, torch\nopen(os.__file__).close()\nopen(torch.__file__).close()\n"
     cell += "def increment(x): return x + 1\n"
-    with Student(server, Limits(), [(1, cell, [0, 1, 2, 3])], ["increment"]) as student:
+    cell += "def filtered():\n try: os.close(os.memfd_create('x'))\n except OSError: return True\n"
+    with Student(server, Limits(), [(1, cell, [0, 1, 2, 3, 4])], ["increment"]) as student:
         try:
             right = student.function("increment")(1) == 2 and not student.errors
+            if sys.platform == "linux" and not student.function("filtered")():
+                server.warnings[:] = [UNFILTERED]
         except AnswerError as error:
             raise NoSandbox(f"it starts, but does not answer: {error}") from error
         if not right:
@@ -301,7 +309,7 @@ def prepare(tools: Path, refuse: Iterable[str]) -> None:
     Neither tests nor references are copied, so they are not on the disk that a student's code sees.
     """
     here = Path(__file__).parent
-    for name in ("worker.py", "wire.py"):
+    for name in ("worker.py", "wire.py", "seccomp.py"):
         shutil.copyfile(here / name, tools / name)
     source, copy = Path(coursekit.__file__).parent, tools / "coursekit"
     apart = shutil.ignore_patterns("__pycache__", "exercises", "grading", "cli.py")
