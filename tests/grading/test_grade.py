@@ -22,6 +22,7 @@ from coursekit.grading.gradebook import alike, batch, gradescope, reports
 from coursekit.grading.gradebook.bank import notebook
 from coursekit.grading.gradebook.batch import collect
 from coursekit.grading.gradebook.grade import Assignment, BadTests, load, self_test
+from coursekit.grading.sandbox import levels
 
 RIGHT = notebook(["import torch", KL, SAMPLE, ELBO])
 MEAN = notebook(["import torch", KL.replace("sum", "mean"), SAMPLE, ELBO])
@@ -485,3 +486,49 @@ def f(a, b):
     code = {f"student {i}": obvious for i in range(20)} | {"x": own, "y": copied}
     assert [(a, b) for a, b, _ in alike.near_duplicates(code)] == [("x", "y")]
     assert alike.near_duplicates({}) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="it looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_grader_that_is_ended_leaves_no_processes(tmp_path, number, jobs):
+    """Eight processes with 2.3 GB stayed, and their folders."""
+    given, scratch = tmp_path / "given", tmp_path / "scratch"
+    given.mkdir()
+    scratch.mkdir()
+    slow = KL.replace("return", "import time; time.sleep(4)\n    return")
+    for i in range(4):
+        (given / f"{i}.ipynb").write_bytes(notebook(["import torch", slow]))
+    command = [sys.executable, "-m", "coursekit.cli", "grade", "vae", str(given), "--jobs", jobs]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "out")], env={**os.environ, "TMPDIR": str(scratch)}
+    )
+
+    def of_it() -> list[str]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                text = (path / "environ").read_bytes() + (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(scratch).encode() in text:
+                found.append(path.name)
+        return found
+
+    deadline = time.monotonic() + 90
+    while not list(scratch.glob("*/home")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(5)  # the sandbox is there, and a submission in it
+    process.send_signal(number)
+    process.wait(60)
+    deadline = time.monotonic() + 20
+    while of_it() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not of_it()
+    if number == signal.SIGTERM or jobs == "2":
+        assert not list(scratch.glob("coursekit-grade-*"))
+    else:  # nobody was left to remove it: the next one does
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tempfile.tempdir", str(scratch))
+            levels._remove_abandoned()
+        assert not list(scratch.glob("coursekit-grade-*"))

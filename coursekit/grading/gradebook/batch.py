@@ -3,8 +3,11 @@
 import contextlib
 import hashlib
 import json
+import multiprocessing.connection
 import multiprocessing.util
+import os
 import signal
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -17,6 +20,7 @@ from coursekit.grading.gradebook.grade import (
     Assignment,
     Grader,
     Row,
+    abandon_here,
     close_here,
     digest_of_tests,
     grade_here,
@@ -278,6 +282,10 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
     executor = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_start_process)
     try:
         yield executor
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
@@ -285,3 +293,19 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
 def _start_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that has the rows
     multiprocessing.util.Finalize(None, close_here, exitpriority=10)
+    signal.signal(signal.SIGTERM, _abandon)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that reads its rows is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _abandon(*_: object) -> None:
+    """End at once, with the sandbox and its folder, in the middle of a submission."""
+    abandon_here()
+    os._exit(1)

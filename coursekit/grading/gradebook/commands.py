@@ -4,7 +4,9 @@ import argparse
 import fnmatch
 import os
 import secrets
+import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +108,11 @@ def _rows(
             bar.write(f"{row['submission']}: {row['message']}", file=sys.stderr)
         bar.update()
 
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)  # what ends a job on a cluster leaves nothing behind
     how = {"jobs": args.jobs, "dask": args.dask, "force": args.force}
     with tqdm(total=len(chosen), unit="", desc=f"grading {args.chapter}", disable=None) as bar:
         try:

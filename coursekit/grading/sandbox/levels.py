@@ -6,6 +6,7 @@ nothing but limits on time and memory.
 """
 
 import ast
+import contextlib
 import json
 import os
 import shutil
@@ -35,6 +36,8 @@ UNFILTERED = (
     "No filter for system calls works here (seccomp): submissions can leave messages for each "
     "other in the kernel's keyrings, and hold more memory than they may."
 )
+
+PREFIX = "coursekit-grade-"
 
 START_SECONDS = 120
 
@@ -117,12 +120,32 @@ def _warnings(level: str, as_root: bool, reasons: list[str]) -> list[str]:
 
 
 def _start(level: str, nobody: bool, walls: Walls) -> Server:
-    folder = tempfile.TemporaryDirectory(prefix="coursekit-grade-")
+    _remove_abandoned()
+    folder = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")
     try:
         return _start_in(folder, level, nobody, walls)
     except BaseException:
         folder.cleanup()
         raise
+
+
+def _remove_abandoned() -> None:
+    """Remove the folders of graders of this user that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = path.name.removeprefix(PREFIX).split("-")[0]
+        with contextlib.suppress(OSError):
+            if owner.isdigit() and path.stat().st_uid == os.geteuid() and not _alive(int(owner)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _start_in(
@@ -141,7 +164,9 @@ def _start_in(
         "namespaces": level != "limits",
         "home": str(inside / "home"),
         "empty": _empty(level, walls.hidden, tools),
-        "nobody": nobody,
+        # A number of its own for each server: limits on processes count per user, and a fork bomb
+        # must not use up those of the submission beside it.
+        "user": 100_000 + os.getpid() if nobody else None,
         "memory": walls.limits.memory,
         "cpu_seconds": int(walls.limits.submission) + 10,
         # For an ordinary user without namespaces the count includes all that user's processes.

@@ -204,12 +204,17 @@ def confine(settings: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(HOME=home, TMPDIR=home, OMP_NUM_THREADS="1", MPLBACKEND="agg")
     limit(settings)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # where memory runs out, the submission ends and not the grader
     for capability in range(64 if LINUX else 0):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-    if settings["nobody"]:
+    if settings["user"] is not None:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        try:
+            os.setresuid(*3 * [settings["user"]])
+        except OSError:  # a container may have few users
+            os.setresuid(NOBODY, NOBODY, NOBODY)
     if LINUX:
         none = (ctypes.c_uint32 * 6)()
         libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), none)
