@@ -241,6 +241,19 @@ def test_chapter_by_either_name():
         chapter("gan9")
 
 
+@pytest.mark.parametrize("error", [Failed, Failed(""), AssertionError])
+def test_a_test_that_raises_has_failed(error):
+    """Even without a message: points come from a test that returns, not from an empty message."""
+    found = exercise("vae.kl")
+
+    @found.test("always fails", points=3)
+    def _fails(answer, g):
+        raise error
+
+    outcome = run_test(found, found.tests[-1], guarded(found.solve), PUBLIC)
+    assert (outcome.passed, outcome.score) == (False, 0)
+
+
 def test_two_tests_of_one_name_are_refused():
     found = exercise("vae.kl")
     with pytest.raises(ValueError, match="two tests named"):

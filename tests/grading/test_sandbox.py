@@ -238,6 +238,18 @@ def test_python_below_tmp(name, python_below_tmp):
     assert not kept[str(beside)]
 
 
+def test_the_repository_is_out_of_sight(level):
+    """It holds every solution. Where it can be read, a warning says that files can."""
+    server, _ = level
+    root = Path(levels.__file__).parents[3]
+    with student(server) as it:
+        seen = it.function("look")([str(root / "solutions"), str(root / "tests")])
+    if server.level == "limits":
+        assert any("can read and write your files" in warning for warning in server.warnings)
+    else:
+        assert not any(seen.values()), "as if the folders were not there, or empty"
+
+
 def test_nothing_outlives_a_submission(level):
     server, _ = level
     with student(server) as it:

@@ -231,7 +231,7 @@ def _try(server: Server) -> None:
 def _empty(level: str, hidden: Iterable[str], tools: Path) -> list[str]:
     """Folders that appear empty, files that appear gone."""
     installed = [str(Path(path) / "coursekit") for path in _site_packages()]
-    chosen = [*hidden, *installed, _source()]
+    chosen = [*hidden, *installed, _source(), *_repository()]
     kept = [os.path.realpath(path) for path in _python()]
     own = []
     if level == "bubblewrap":  # has these for itself; what Python lies below stays read-only
@@ -257,6 +257,12 @@ def _within(path: str, folder: str) -> bool:
 
 def _source() -> str:
     return str(Path(coursekit.__file__).resolve().parent)
+
+
+def _repository() -> list[str]:
+    """The course's repository, with all solutions in it, where coursekit runs from a checkout."""
+    root = Path(coursekit.__file__).resolve().parent.parent
+    return [str(root)] if (root / "solutions").is_dir() else []
 
 
 def _site_packages() -> list[str]:
