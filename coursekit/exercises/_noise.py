@@ -27,7 +27,7 @@ def standard_normal(
     - Entries whose absolute values agree to 1e-6, if `precise`: tables, pools and mirrored noise.
       For noise that was computed back with larger errors say precise=False.
     From 10,000 entries on, a scale wrong by 20 %, uniform noise of the right variance, a cut at 3
-    and shared noise are refused; from 40,000 on, logistic noise of the right variance.
+    and shared noise are refused; from 20,000 on, logistic noise of about the right variance.
     """
     noise = noise.detach().double()
     if not torch.isfinite(noise).all():
@@ -66,7 +66,7 @@ def distinct(samples: list[Tensor], what: str = "the noise", alarm: float = 1e-9
     Of n true draws at most about n^2 times 5.6e-7 neighbors agree to 1e-6 by chance. Refused are
     ten standard deviations and 40 more: of 40,000 numbers, some 1,300 that come again.
     """
-    values = torch.cat([sample.detach().double().flatten().abs() for sample in samples])
+    values = torch.cat([sample.detach().float().flatten().abs() for sample in samples])
     near = int((values.sort().values.diff() < 1e-6).sum())
     chance = len(values) ** 2 * 1e-6 / math.sqrt(math.pi)  # the integral of the squared density
     if near > chance + 10 * math.sqrt(chance) + 2 * math.log(1 / alarm):

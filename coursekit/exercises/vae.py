@@ -355,7 +355,7 @@ def _eps(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
 
 @reparameterize.test("draws z from N(mu, sigma^2), each entry by itself", points=2)
 def _distribution(answer: Answer, g: Generator) -> None:
-    mu, logvar = _apart(g, 200, 200)
+    mu, logvar = _apart(g, 150, 150)
     drawn = [
         _eps(answer(mu.clone(), logvar.clone(), generator=generator), mu, logvar)
         for generator in (None, _fresh(g))
