@@ -35,8 +35,8 @@ def floating(value: object) -> bool:
 def copies(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The same arguments again, so that a call cannot spoil them.
 
-    Tensors, generators, lists, modules and optimizers are copied; a copied optimizer moves the
-    weights of the copied module.
+    Tensors, generators, lists, dicts, modules and optimizers are copied; a copied optimizer moves
+    the weights of the copied module.
     """
     memo: dict[int, Any] = {}
     return tuple(_copy(arg, memo) for arg in args)
@@ -54,6 +54,8 @@ def _copy(arg: Any, memo: dict[int, Any]) -> Any:
         return module
     if isinstance(arg, list):
         return [_copy(item, memo) for item in arg]
+    if isinstance(arg, dict):
+        return {key: _copy(item, memo) for key, item in arg.items()}
     return deepcopy(arg, memo) if isinstance(arg, Optimizer) else arg
 
 
