@@ -5,6 +5,7 @@ from coursekit.viz.decoded import show_manifold, show_traversals
 from coursekit.viz.explorer import latent_explorer
 from coursekit.viz.images import show_images, show_rows
 from coursekit.viz.latents import show_latents, tsne
+from coursekit.viz.points import show_points
 from coursekit.viz.seeds import show_seeds
 from coursekit.viz.widgets import explore
 
@@ -15,6 +16,7 @@ __all__ = [
     "show_images",
     "show_latents",
     "show_manifold",
+    "show_points",
     "show_rows",
     "show_seeds",
     "show_traversals",

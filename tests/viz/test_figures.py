@@ -111,6 +111,17 @@ def test_seeds_are_points_with_mean_and_deviation():
     assert any(len(x) and {np.nanmin(x), np.nanmax(x)} == {44.0, 48.0} for x in lines), "mean ± sd"
 
 
+def test_points_stand_in_panels_with_the_same_axes():
+    panels = {"a": (torch.tensor([1.0, 2]), torch.tensor([3.0, 4])), "b": (torch.ones(1),) * 2}
+    left, right = viz.show_points(panels, "true", "measured", equal=True).axes
+    assert [axes.get_title() for axes in (left, right)] == ["a", "b"]
+    assert (left.get_xlabel(), left.get_ylabel(), right.get_ylabel()) == ("true", "measured", "")
+    assert left.lines[0].get_ydata().tolist() == [3, 4]
+    assert left.get_ylim() == right.get_ylim()
+    with pytest.raises(ValueError, match=r"panel 'a' has values of shape \(2,\) and \(3,\)"):
+        viz.show_points({"a": (torch.ones(2), torch.ones(3))}, "x", "y")
+
+
 @pytest.mark.parametrize("results", [{}, {"VAE": [1.0], "GAN": []}])
 def test_a_group_without_a_result_is_named(results):
     with pytest.raises(ValueError, match=r"groups, without a result: (all|\['GAN'\])"):
