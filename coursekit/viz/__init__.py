@@ -1,6 +1,6 @@
 """Figures. Most functions return a matplotlib figure; what it shows is asserted elsewhere."""
 
-from coursekit.viz.curves import plot_history
+from coursekit.viz.curves import plot_history, show_bounds, show_curves
 from coursekit.viz.decoded import show_manifold, show_traversals
 from coursekit.viz.explorer import latent_explorer
 from coursekit.viz.images import show_images, show_rows
@@ -12,6 +12,8 @@ __all__ = [
     "explore",
     "latent_explorer",
     "plot_history",
+    "show_bounds",
+    "show_curves",
     "show_images",
     "show_latents",
     "show_manifold",
