@@ -316,10 +316,9 @@ def one_sample_elbo(x, mu, logvar, eps, W, b, noise):
     W: (D, L), b: (D,), noise: a number. The decoder: x|z ~ N(W z + b, noise^2 I).
     Returns: (B,), log p(x|z) summed over D, minus the KL summed over L; differentiable.
     """
-    # 1. The code z of each image, (B, L), from mu, logvar and eps.
-    # 2. The mean of the decoder, (B, D).
-    # 3. log p(x|z) of each image, with all constants: the sum over its D numbers.
-    # 4. Subtract the KL divergence to N(0, I), (B,).
+    # 1. The code z of each image, (B, L), and the mean of the decoder for it, (B, D).
+    # 2. log p(x|z) of each image, with all constants: the sum over its D numbers.
+    # 3. Subtract the KL divergence to N(0, I), (B,).
     ### BEGIN SOLUTION
     z = mu + torch.exp(logvar / 2) * eps
     log_px = Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1)

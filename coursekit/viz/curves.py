@@ -13,6 +13,20 @@ if TYPE_CHECKING:
 BLUE, RED, GREY = "#2a6f97", "#a63d6f", "#7a7a7a"  # the course's colors
 
 
+def sharp_figures() -> None:
+    """Draw the figures of this notebook for dense screens: 100 pixels to an inch, each of them 2x2.
+
+    Outside of a notebook only the size is set.
+    """
+    import matplotlib.pyplot as plt
+    from IPython import get_ipython
+
+    plt.rcParams["figure.dpi"] = 100
+    shell = get_ipython()
+    if shell is not None:
+        shell.run_line_magic("config", "InlineBackend.figure_format = 'retina'")
+
+
 def plot_history(history: "pd.DataFrame", unit: str = "nats per image") -> "Figure":
     """Draw each part of the loss over the epochs, in training and validation, two side by side.
 
@@ -54,8 +68,8 @@ def show_curves(
     x: Tensor | Sequence[float],
     curves: Mapping[str, Tensor | Sequence[float]],
     *,
-    shaded: Tensor | Sequence[float] | None = None,
-    shaded_name: str = "",
+    shaded: Mapping[str, Tensor | Sequence[float]] | None = None,
+    histogram: Mapping[str, Tensor | Sequence[float]] | None = None,
     log: bool = False,
     axes: "Axes | None" = None,
     **settings: Any,
@@ -63,8 +77,9 @@ def show_curves(
     """Draw functions of one variable, each with a line style and a color of its own.
 
     x: (N,). curves: a name for the legend and N values each, five curves at most.
-    shaded: a function whose area is filled with gray, such as a density to compare with.
-    log: both axes logarithmic, with a mark at every point.
+    shaded: functions whose area is filled with gray, such as a density to compare with.
+    histogram: numbers whose histogram, of area 1, is drawn in gray. log: both axes logarithmic,
+    with a mark at every point. The legend stands above the axes.
     axes: where to draw; a new figure by default. settings: xlabel, xlim, title and others of
     matplotlib's `Axes.set`.
     """
@@ -77,9 +92,11 @@ def show_curves(
         if len(values) != len(x):
             raise ValueError(f"{name!r} has {len(values)} values, but x has {len(x)}")
     if axes is None:
-        axes = plt.subplots(figsize=(4.8, 2.7), layout="constrained")[1]
-    if shaded is not None:
-        axes.fill_between(_array(x), _array(shaded), color=GREY, alpha=0.35, label=shaded_name)
+        axes = plt.subplots(figsize=(4.8, 3.2), layout="constrained")[1]
+    for name, values in (histogram or {}).items():
+        axes.hist(_array(values), bins=80, density=True, color=GREY, alpha=0.5, label=name)
+    for name, values in (shaded or {}).items():
+        axes.fill_between(_array(x), _array(values), color=GREY, alpha=0.35, label=name)
     for (name, values), (color, line) in zip(curves.items(), styles, strict=False):
         mark = "o" if log else None
         axes.plot(
@@ -88,7 +105,11 @@ def show_curves(
     if log:
         axes.set(xscale="log", yscale="log")
     axes.set(**settings)
-    axes.legend()
+    # Above the axes, a legend hides nothing, however wide its names are.
+    names = [*(histogram or {}), *(shaded or {}), *curves]
+    columns = 2 if max(map(len, names), default=0) < 28 else 1
+    above = 1.12 if axes.get_title() else 1.0
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, above), ncols=columns, frameon=False)
     figure = axes.get_figure()
     assert figure is not None
     return figure  # type: ignore[return-value]
@@ -118,7 +139,7 @@ def show_bounds(bounds: Mapping[str, tuple[float, float]], unit: str = "nats") -
     axes.axvline(evidence, color="black", label="$\\log p(x)$")
     axes.invert_yaxis()
     axes.set(xlabel=unit, xlim=(edge, evidence + 0.05 * (evidence - edge)))
-    figure.legend(loc="outside upper center", ncols=3)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
