@@ -104,6 +104,8 @@ def show_curves(
         )
     if log:
         axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):  # 0.01, not a power with a tiny exponent
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(**settings)
     # Above the axes, a legend hides nothing, however wide its names are.
     names = [*(histogram or {}), *(shaded or {}), *curves]
