@@ -1,6 +1,6 @@
 """Figures. Most functions return a matplotlib figure; what it shows is asserted elsewhere."""
 
-from coursekit.viz.curves import plot_history, sharp_figures, show_bounds, show_curves
+from coursekit.viz.curves import plot_history, show_bounds, show_curves
 from coursekit.viz.decoded import show_manifold, show_traversals
 from coursekit.viz.densities import show_joint, show_landscape
 from coursekit.viz.explorer import latent_explorer
@@ -13,7 +13,6 @@ __all__ = [
     "explore",
     "latent_explorer",
     "plot_history",
-    "sharp_figures",
     "show_bounds",
     "show_curves",
     "show_images",

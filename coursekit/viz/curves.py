@@ -13,20 +13,6 @@ if TYPE_CHECKING:
 BLUE, RED, GREY = "#2a6f97", "#a63d6f", "#7a7a7a"  # the course's colors
 
 
-def sharp_figures() -> None:
-    """Draw the figures of this notebook for dense screens: 100 pixels to an inch, each of them 2x2.
-
-    Outside of a notebook only the size is set.
-    """
-    import matplotlib.pyplot as plt
-    from IPython import get_ipython
-
-    plt.rcParams["figure.dpi"] = 100
-    shell = get_ipython()
-    if shell is not None:
-        shell.run_line_magic("config", "InlineBackend.figure_format = 'retina'")
-
-
 def plot_history(history: "pd.DataFrame", unit: str = "nats per image") -> "Figure":
     """Draw each part of the loss over the epochs, in training and validation, two side by side.
 
@@ -92,7 +78,7 @@ def show_curves(
         if len(values) != len(x):
             raise ValueError(f"{name!r} has {len(values)} values, but x has {len(x)}")
     if axes is None:
-        axes = plt.subplots(figsize=(4.8, 3.2), layout="constrained")[1]
+        axes = plt.subplots(figsize=(4.8, 3.2), dpi=100, layout="constrained")[1]
     for name, values in (histogram or {}).items():
         axes.hist(_array(values), bins=80, density=True, color=GREY, alpha=0.5, label=name)
     for name, values in (shaded or {}).items():
@@ -132,7 +118,9 @@ def show_bounds(bounds: Mapping[str, tuple[float, float]], unit: str = "nats") -
     if min(gaps) < 0:
         raise ValueError(f"a gap is {min(gaps)}, but a gap is never negative")
     edge = min(elbos) - 0.15 * max(*gaps, 1e-9)
-    figure, axes = plt.subplots(figsize=(4.8, 0.8 + 0.55 * len(names)), layout="constrained")
+    figure, axes = plt.subplots(
+        figsize=(4.8, 0.8 + 0.55 * len(names)), dpi=100, layout="constrained"
+    )
     widths = [elbo - edge for elbo in elbos]
     axes.barh(names, widths, left=edge, height=0.5, color=BLUE, label="ELBO")
     axes.barh(names, gaps, left=elbos, height=0.5, color="white", edgecolor=RED, hatch="////")

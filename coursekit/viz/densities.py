@@ -31,7 +31,7 @@ def show_joint(
 
     z, rows = torch.linspace(*codes, 501), torch.linspace(*readings, 201)
     figure, (top, bottom) = plt.subplots(
-        2, 1, figsize=(4.8, 5.4), sharex=True, layout="constrained"
+        2, 1, figsize=(4.8, 5.4), sharex=True, dpi=100, layout="constrained"
     )
     density = log_joint(rows[:, None], z).exp()
     top.pcolormesh(*(t.numpy() for t in (z, rows, density)), cmap="Greys", rasterized=True)
@@ -64,7 +64,7 @@ def show_landscape(
     import matplotlib.pyplot as plt
 
     below = torch.tensor([12.0, 8.0, 5.0, 3.0, 2.0, 1.2, 0.7, 0.4, 0.2, 0.1])
-    figure, axes = plt.subplots(figsize=(4.8, 3.0), layout="constrained")
+    figure, axes = plt.subplots(figsize=(4.8, 3.0), dpi=100, layout="constrained")
     grid = (t.detach().numpy() for t in (mu, sigma, values))
     levels = (top - below).tolist()
     lines = axes.contour(*grid, levels, colors=GREY, linewidths=0.8, linestyles="solid")
