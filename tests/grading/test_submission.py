@@ -211,13 +211,40 @@ def test_prose():
         "f = " + "-" * 200_000 + "1",
         "f = x" + ".x" * 100_000,
         "f = (" * 5_000,
+        "".join(f"a{i} = " for i in range(50_000)) + "0\nf = a0",
+        "".join(f"a{i} = " for i in range(30_000))
+        + "0\nf = ["
+        + "".join(f"a{i}," for i in range(30_000))
+        + "]",
+        "".join(f"def f{i}(): global g{i}; g{i} = f{i + 1}()\n" for i in range(8_000))
+        + "def f(): global g0; return f0()\n"
+        + "f()\n" * 8_000,
+        "def f(): pass\n" + "f = g(f)\ncheck(f)\n" * 9_000,
     ],
-    ids=["spaces", "words", "lines", "chain", "line", "quotes", "lambdas", "minus", "dots", "open"],
+    ids=[
+        "spaces",
+        "words",
+        "lines",
+        "chain",
+        "line",
+        "quotes",
+        "lambdas",
+        "minus",
+        "dots",
+        "open",
+        "targets",
+        "reads",
+        "effects",
+        "checks",
+    ],
 )
 def test_reading_takes_no_time_that_grows_without_bound(source):
     """The grader itself reads notebooks, with no limit on time but that of its own care."""
     begin = time.process_time()
     alike.near_duplicates({name: alike.answer_code(notebook([source]), ["f"]) for name in "ab"})
+    parsed = code(source)
+    parsed.plan([found for name in ("f", "g", "f0", "a0") for found in parsed.slices(name)])
+    parsed.spelled(["f"])
     assert time.process_time() - begin < 20
 
 

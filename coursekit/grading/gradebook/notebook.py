@@ -150,7 +150,7 @@ class Program:
     def slices(self, name: str) -> list[Slice]:
         """What has to run for an answer. Of two, the first is tried first: the second is for a
         name that turns out to hold no function where it was bound last."""
-        bound = [i for i in self._makers.get(name, []) if name in self._binds(i)]
+        bound = [i for i in self._makers.get(name, []) if self._is_bound(name, i)]
         ends = {i: end for i, end in itertools.pairwise([*bound, len(self.statements)])}
         checks = [i for i, s in enumerate(self.statements) if name in s.checks]
         checked: dict[int, int] = {}  # by the place of a binding: that of its last check
@@ -200,7 +200,7 @@ class Program:
             seen.add(name_read)
             places = self._makers.get(name_read, [])
             early = places[: bisect_right(places, until)]
-            if hasattr(builtins, name_read) or any(name_read in self._binds(i) for i in early):
+            if hasattr(builtins, name_read) or any(self._is_bound(name_read, i) for i in early):
                 settled.add(name_read)
                 places = early
             for i in places:
@@ -229,6 +229,9 @@ class Program:
 
     def _binds(self, place: int) -> frozenset[str]:
         return self.statements[place].binds | self._effects.get(place, frozenset())
+
+    def _is_bound(self, name: str, place: int) -> bool:
+        return name in self.statements[place].binds or name in self._effects.get(place, ())
 
     def _changes(self, place: int) -> frozenset[str]:
         return self.statements[place].changes - self._modules
