@@ -133,8 +133,8 @@ def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 
 def tensor(value: object, shape: Sequence[int] | None = None, what: str = "the result") -> Tensor:
-    """`value` as a tensor of that shape. A plain number passes for a tensor of shape ()."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    """`value` as a tensor of that shape. A number passes for a tensor of shape (); True is 1."""
+    if isinstance(value, int | float):
         return tensor(torch.tensor(float(value)), shape, what)
     if value is None:
         raise Failed(f"{what} is None: is the `return` missing?")

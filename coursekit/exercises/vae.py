@@ -174,7 +174,8 @@ def _comes_back(answer: Answer, sizes: list[int]) -> None:
     """The layer with the answer's paddings maps ceil(size / 2) to size."""
     for size in sizes:
         result, n = answer(size), math.ceil(size / 2)
-        if not isinstance(result, tuple | list) or [type(part) for part in result] != [int, int]:
+        pair = isinstance(result, tuple | list) and len(result) == 2
+        if not pair or not all(isinstance(part, int) for part in result):
             raise Failed("expected two ints, (padding, output_padding), not floats or tensors")
         pad, out = result
         if out not in (0, 1):

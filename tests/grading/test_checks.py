@@ -18,6 +18,7 @@ from coursekit.exercises import (
     Failed,
     chapter,
     chapters,
+    copies,
     distinct,
     exercise,
     gradients,
@@ -258,6 +259,15 @@ def test_two_tests_of_one_name_are_refused():
     found = exercise("vae.kl")
     with pytest.raises(ValueError, match="two tests named"):
         found.test(found.tests[0].name)(print)
+
+
+def test_what_an_answer_does_to_a_dict_does_not_reach_the_next():
+    factors = {"x": torch.zeros(2)}
+    (given,) = copies((factors,))
+    given["x"] += 1
+    given["y"] = torch.ones(2)
+    assert list(factors) == ["x"]
+    assert factors["x"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_every_submission_has_a_row_and_a_page(folder, tmp_path, shared, capsys)
         "broken": ("unreadable", 0),
         "out": ("unreadable", 0),
     }
-    assert "leads out of the folder" in rows["out"]["message"]
+    assert "is a link" in rows["out"]["message"]
     assert "no notebook" in rows["cleo"]["message"]
     row = rows["bob/a"]
     assert row["max_score"] == MAXIMUM

@@ -26,6 +26,7 @@ from coursekit.exercises import (
     gradients_of,
 )
 from coursekit.grading.sandbox.errors import AnswerError, NotAttempted, NoVerdict
+from coursekit.grading.sandbox.wire import result_of
 
 PUBLIC = b"public"
 """The secret that seeds the tests in `check`, where nothing is to be kept from the student."""
@@ -184,7 +185,7 @@ def guarded(function: Callable[..., Any]) -> Answer:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            return result_of(function, args, kwargs)
         except NotImplementedError as error:
             raise NotAttempted("not attempted yet") from error
         except RecursionError as error:

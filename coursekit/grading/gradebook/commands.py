@@ -1,6 +1,7 @@
 """`coursekit grade` and `coursekit audit`."""
 
 import argparse
+import contextlib
 import fnmatch
 import os
 import secrets
@@ -191,11 +192,11 @@ def _write(
     if args.gradescope:
         gradescope.write_autograder(args.out / "gradescope" / "autograder.zip", assignment)
     names = [exercise.function for exercise in exercises]
-    code = {
-        s.name: alike.answer_code(read_file(s), names)
-        for s in submissions
-        if s.path is not None and s.name in merged
-    }
+    code = {}
+    for submission in submissions:
+        if submission.path is not None and submission.name in merged:
+            with contextlib.suppress(OSError):  # its row says that it cannot be read
+                code[submission.name] = alike.answer_code(read_file(submission), names)
     pairs = alike.near_duplicates(code)
     reports.write(args.out / "index.html", reports.index(rows, exercises, pairs))
     table = reports.gradebook(rows, exercises, questions, merged)

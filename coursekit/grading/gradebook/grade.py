@@ -1,5 +1,6 @@
 """Grades submissions: one row for each, whatever it does."""
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -31,6 +32,9 @@ LOST = 2
 """After this many time-outs or crashes in an exercise, its other tests are not run."""
 
 MAX_PROSE = 20_000
+
+MAX_CELLS = 50
+"""How many cells with errors a row lists."""
 
 
 class BadTests(ValueError):
@@ -176,21 +180,47 @@ class Grader:
             text = notebook.prose(cells, question.id)
             row["prose"][question.id] = None if text is None else text[:MAX_PROSE]
         program = notebook.program(cells)
-        names = [exercise.function for exercise in self.exercises]
-        parts = program.needed(names)
-        if any(not program.defines(n) and _mentions(program, n) for n in names):
-            parts = program.everything()  # a name made in a way that reading does not show
-        server = self.server
-        with Student(server, self.assignment.walls.limits, parts, names) as student:
-            graded = {e.id: self._grade(e, program, student) for e in self.exercises}
-            errors = {**student.errors, **program.errors}
+        graded, errors = self._run(program)
+        errors |= program.errors
         row |= {
-            "exercises": graded,
+            "exercises": {e.id: graded[e.id] for e in self.exercises},
             "score": sum(entry["score"] for entry in graded.values()),
-            "cells": {str(number): errors[number] for number in sorted(errors)},
-            "sandbox": server.level,
-            "warnings": server.warnings,
+            "cells": _listed(errors),
+            "sandbox": self.server.level,
+            "warnings": self.server.warnings,
         }
+
+    def _run(self, program: notebook.Program) -> tuple[dict[str, Row], dict[int, str]]:
+        """The entries of all exercises, and the errors of cells, by number.
+
+        Answers share a process unless a name means different things to them. Running everything in
+        the notebook is the last resort, for a name that is made in a way that reading does not
+        show; the errors of cells that do not mention it stay out.
+        """
+        by_name = {exercise.function: exercise for exercise in self.exercises}
+        spelled = {n: program.spelled([n]) for n in by_name if not program.defines(n)}
+        hidden = [name for name in by_name if spelled.get(name)]
+        ways = {name: program.slices(name) for name in by_name if name not in hidden}
+        runs = program.plan([slices.pop(0) for slices in ways.values()])
+        runs += [(program.everything(), hidden)] if hidden else []
+        graded: dict[str, Row] = {}
+        errors: dict[int, str] = {}
+        deadline = time.monotonic() + self.assignment.walls.limits.submission
+        for parts, names in runs:  # grows where a name held no function
+            with Student(self.server, self.assignment.walls.limits, parts, names) as student:
+                student.deadline = deadline
+                again = [n for n in names if ways.get(n) and not _defines(student, n)]
+                runs += program.plan([ways[name].pop(0) for name in again])
+                for name in names:
+                    if name not in again:
+                        exercise = by_name[name]
+                        graded[exercise.id] = self._grade(exercise, program, student)
+                shown = student.errors if len(again) < len(names) else {}
+                if names == hidden:
+                    cells = set[int]().union(*(spelled[name] for name in hidden))
+                    shown = {number: shown[number] for number in shown if number in cells}
+                errors = shown | errors
+        return graded, errors
 
     def _grade(self, exercise: Exercise, program: notebook.Program, student: Student) -> Row:
         problem = self._problem(exercise, program, student)
@@ -279,8 +309,19 @@ def _not_run(test: Test, why: str) -> Outcome:
     return Outcome(test.name, test.hidden, False, 0, test.points, why, 0.0)
 
 
-def _mentions(program: notebook.Program, name: str) -> bool:
-    return any(name in source for source in program.sources.values())
+def _defines(student: Student, name: str) -> bool:
+    """Whether there is a function of that name once the cells have run."""
+    with contextlib.suppress(AnswerError):
+        student.ready()
+    return student.kinds.get(name, False)
+
+
+def _listed(errors: dict[int, str]) -> dict[str, str]:
+    """The first errors of cells, by number, and a line that counts the others."""
+    listed = {str(number): errors[number] for number in sorted(errors)[:MAX_CELLS]}
+    if len(errors) > MAX_CELLS:
+        listed["…"] = f"{len(errors) - MAX_CELLS:,} more cells have errors"
+    return listed
 
 
 _lock = threading.Lock()

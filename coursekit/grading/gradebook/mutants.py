@@ -163,4 +163,6 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, tuple):
         made = [_mapped(item, change) for item in value]
         return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
+    if isinstance(value, dict):
+        return {key: _mapped(item, change) for key, item in value.items()}
     return value

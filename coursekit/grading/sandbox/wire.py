@@ -132,6 +132,40 @@ def encode(value: Any, blobs: list[bytes], other: Callable[[Any], Message] | Non
     raise TypeError(f"a {type(value).__name__} cannot cross")
 
 
+def result_of(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What a call returns, in the one form in which `check` and the grader judge it.
+
+    The function gets lists and dicts of its own, so that it cannot change the caller's. Generators
+    are read; tuples and lists are plain ones; numpy's scalars and arrays without an axis are
+    numbers.
+    """
+    result = function(*map(_own, args), **{name: _own(value) for name, value in kwargs.items()})
+    return _simple(result)
+
+
+def _own(value: Any) -> Any:
+    if type(value) in (tuple, list):
+        return type(value)(map(_own, value))
+    return {key: _own(item) for key, item in value.items()} if type(value) is dict else value
+
+
+def _simple(value: Any) -> Any:
+    if isinstance(value, types.GeneratorType | map | zip):
+        value = list(value)
+    if isinstance(value, tuple):
+        return tuple(map(_simple, value))
+    if isinstance(value, list):
+        return [_simple(item) for item in value]
+    if type(value) is dict:
+        return {key: _simple(item) for key, item in value.items()}
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    for kind in (int, float):  # as of an enumeration
+        if isinstance(value, kind) and type(value) not in PLAIN:
+            return kind(value)
+    return value
+
+
 def given(value: Any, blobs: list[bytes], parameters: list[nn.Parameter]) -> Message:
     """What only crosses towards the worker: modules, functions, optimizers of `parameters`."""
     if isinstance(value, nn.Module):

@@ -8,11 +8,14 @@ answers the grader. The other is its lifeline, kept by this process: when the gr
 child is killed, and when it has ended the grader is told how.
 """
 
+import __future__
+
 import array
 import ast
 import builtins
 import contextlib
 import ctypes
+import functools
 import gc
 import json
 import linecache
@@ -41,6 +44,9 @@ PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS =
 SYS_MOUNT_SETATTR = 442  # the same number on every architecture
 MADV_COLLAPSE = 25
 NOBODY = 65534
+FUTURES = functools.reduce(
+    int.__or__, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
 UNCONFINED = 77
 """Exit status of a student's process whose walls could not be put up."""
 
@@ -272,6 +278,8 @@ class Worker:
         self.main = types.ModuleType("__main__")
         self.main.__dict__.update(__builtins__=builtins, display=_ignore, get_ipython=_Ignored)
         sys.modules["__main__"] = self.main
+        self.flags = 0
+        """What `from __future__ import ...` has switched on, for later cells as well."""
         self.handles: list[Any] = []
         self.graphs: dict[int, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
 
@@ -282,7 +290,9 @@ class Worker:
         errors = []
         for i in statements:
             try:
-                exec(compile(ast.Module([body[i]], []), cell, "exec"), self.main.__dict__)
+                code = compile(ast.Module([body[i]], []), cell, "exec", self.flags)
+                self.flags |= code.co_flags & FUTURES
+                exec(code, self.main.__dict__)
             except BaseException as error:
                 errors.append({"statement": i, **_describe(error)})
         return {"errors": errors}
@@ -302,9 +312,7 @@ class Worker:
         torch.set_rng_state(wire._to_state(blobs[0]))
         function = self._target(message["target"])
         with torch.set_grad_enabled(message["grad"]):
-            result = function(*args, **kwargs)
-            if isinstance(result, types.GeneratorType | map | zip):
-                result = list(result)
+            result = wire.result_of(function, args, kwargs)
             outgoing: list[bytes] = []
             reply = {"result": wire.encode(result, outgoing, self._handle)}
             reply["grad"] = torch.is_grad_enabled()
