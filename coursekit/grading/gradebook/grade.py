@@ -193,16 +193,21 @@ class Grader:
     def _run(self, program: notebook.Program) -> tuple[dict[str, Row], dict[int, str]]:
         """The entries of all exercises, and the errors of cells, by number.
 
-        Answers share a process unless a name means different things to them. Running everything in
-        the notebook is the last resort, for a name that is made in a way that reading does not
-        show; the errors of cells that do not mention it stay out.
+        Each answer has a process of its own, in which only what it needs has run. Running
+        everything in the notebook is the last resort, for a name that is made in a way that
+        reading does not show; the errors of cells that do not mention it stay out.
         """
         by_name = {exercise.function: exercise for exercise in self.exercises}
         spelled = {n: program.spelled([n]) for n in by_name if not program.defines(n)}
         hidden = [name for name in by_name if spelled.get(name)]
         ways = {name: program.slices(name) for name in by_name if name not in hidden}
-        runs = program.plan([slices.pop(0) for slices in ways.values()])
-        runs += [(program.everything(), hidden)] if hidden else []
+        absent = [name for name in ways if not program.defines(name)]
+        runs = [(program.cells(ways[n].pop(0)), [n]) for n in ways if n not in absent]
+        if absent:
+            runs.append((program.cells(ways[absent[0]][0]), absent))
+            ways |= {name: [] for name in absent}
+        if hidden:
+            runs.append((program.everything(), hidden))
         graded: dict[str, Row] = {}
         errors: dict[int, str] = {}
         deadline = time.monotonic() + self.assignment.walls.limits.submission
@@ -210,7 +215,7 @@ class Grader:
             with Student(self.server, self.assignment.walls.limits, parts, names) as student:
                 student.deadline = deadline
                 again = [n for n in names if ways.get(n) and not _defines(student, n)]
-                runs += program.plan([ways[name].pop(0) for name in again])
+                runs += [(program.cells(ways[name].pop(0)), [name]) for name in again]
                 for name in names:
                     if name not in again:
                         exercise = by_name[name]

@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -171,21 +171,9 @@ class Program:
             found.append(self._slice(name, until))
         return found or [self._slice(name, len(self.statements))]
 
-    def plan(self, slices: Sequence[Slice]) -> list[tuple[Cells, list[str]]]:
-        """What to run in one process for which answers. Two answers to which a name means
-        different things get a process each."""
-        groups: list[list[Slice]] = []
-        for new in slices:
-            for group in groups:
-                if not any(self._disturbs(new, s) or self._disturbs(s, new) for s in group):
-                    group.append(new)
-                    break
-            else:
-                groups.append([new])
-        return [
-            (self._by_cell({i for s in group for i in s.places}), [s.name for s in group])
-            for group in groups
-        ]
+    def cells(self, found: Slice) -> Cells:
+        """What a slice runs: by cell, the indices of its statements."""
+        return self._by_cell(set(found.places))
 
     def _slice(self, name: str, until: int) -> Slice:
         always = [
@@ -216,16 +204,6 @@ class Program:
             if self._binds(i) & first.settled and self.statements[i].text not in first.imports:
                 return i - 1
         return end - 1
-
-    def _disturbs(self, one: Slice, other: Slice) -> bool:
-        """Whether what runs for `one` gives another meaning to what `other` needs. To import the
-        same once more does not."""
-        return any(
-            i > other.until
-            and (self._binds(i) | self._changes(i)) & other.settled
-            and self.statements[i].text not in other.imports
-            for i in one.places
-        )
 
     def _binds(self, place: int) -> frozenset[str]:
         return self.statements[place].binds | self._effects.get(place, frozenset())
