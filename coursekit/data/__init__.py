@@ -11,8 +11,20 @@ from coursekit.data import celeba, digits, faces, real, shapes
 from coursekit.data.files import DataError, data_home
 from coursekit.data.imageset import Batch, Binarization, ImageSet, check_resolution
 from coursekit.data.rendered import Renderer, render
+from coursekit.data.sweeps import center_of_mass, sweep
 
-__all__ = ["NAMES", "Batch", "Binarization", "DataError", "ImageSet", "data_home", "load", "splits"]
+__all__ = [
+    "NAMES",
+    "Batch",
+    "Binarization",
+    "DataError",
+    "ImageSet",
+    "center_of_mass",
+    "data_home",
+    "load",
+    "splits",
+    "sweep",
+]
 
 _RENDERED: dict[str, Renderer] = {"digits": digits, "shapes": shapes, "faces": faces}
 _REAL = {

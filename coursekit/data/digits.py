@@ -31,7 +31,7 @@ RANGES = {
     "thickness": (1.6, 3.5),  # diameter of the pen
     "width": (0.8, 1.3),  # horizontal stretch
     "size": (14.5, 18.5),  # height of the pen's path
-    "x": (-1.5, 1.5),  # center of mass, measured from the middle of the picture
+    "x": (-1.5, 1.5),  # center of the pen's path, measured from the middle of the picture
     "y": (-1.5, 1.5),
 }
 

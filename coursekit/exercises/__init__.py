@@ -119,9 +119,10 @@ from coursekit.exercises._helpers import (
     rand,
     randn,
     same,
-    standard_normal,
     tensor,
+    unchanged,
 )
+from coursekit.exercises._noise import distinct, standard_normal
 
 __all__ = [
     "BEGIN",
@@ -138,6 +139,7 @@ __all__ = [
     "chapters",
     "close",
     "copies",
+    "distinct",
     "exercise",
     "gradients",
     "gradients_of",
@@ -147,6 +149,7 @@ __all__ = [
     "same",
     "standard_normal",
     "tensor",
+    "unchanged",
     "untouched",
     "values",
 ]

@@ -17,12 +17,13 @@ import torch
 from torch import Generator
 
 from coursekit.exercises._helpers import (
+    Failed,
     NotJudged,
     close,
     copies,
     floating,
     gradients_of,
-    same,
+    unchanged,
     weights,
 )
 
@@ -156,7 +157,8 @@ class Exercise:
     def observe(
         self, answer: Answer, args: tuple[Any, ...]
     ) -> tuple[Any, tuple[torch.Tensor, ...]]:
-        """What is compared: the result, or what the probe makes of it, and the modules' weights.
+        """What is compared: the result, or what the probe makes of it, and the modules' weights
+        and what optimizers keep.
 
         The arguments are not copied: a call may change them.
         """
@@ -295,8 +297,15 @@ def values(
                 expected, moved = exercise.observe(exercise.solve, copies(args))
                 result, found = exercise.observe(answer, copies(args))
                 close(result, expected)
+                if len(found) != len(moved):
+                    raise Failed("the optimizer keeps something else than it should after the call")
                 for weight, right in zip(found, moved, strict=True):
-                    close(weight, right, what="a weight of the network after the call")
+                    if weight.requires_grad != right.requires_grad:
+                        raise Failed(
+                            "the call left a network's weights frozen, or unfroze them: look for "
+                            "requires_grad"
+                        )
+                    close(weight, right, what="a weight, or what the optimizer keeps, afterwards")
 
         return Test(name, run, points, bool(hidden), hidden)
 
@@ -344,11 +353,7 @@ def untouched(points: float = 1) -> Callable[[Exercise], Test]:
                 close(answer(*given), expected)
             except (AssertionError, RuntimeError) as error:  # wrong, or it raised something
                 raise NotJudged("This is judged once the values are right.") from error
-            for i, (before, after) in enumerate(zip(args, given, strict=True), start=1):
-                if isinstance(before, torch.Tensor):
-                    same(after, before, f"argument {i} was changed by the call")
-            for before, after in zip(weights(args), weights(given), strict=True):
-                same(after, before, "a network's weights or buffers were changed by the call")
+            unchanged(args, given)
 
         hint = "Does your function change a tensor that it was given, as `x += 1` does?"
         return Test("leaves its inputs as they were", run, points, True, hint)

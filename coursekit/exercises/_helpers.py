@@ -1,6 +1,5 @@
 """What tests need again and again. Each raises `Failed` with a message for the student."""
 
-import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -35,8 +34,8 @@ def floating(value: object) -> bool:
 def copies(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The same arguments again, so that a call cannot spoil them.
 
-    Tensors, generators, lists, modules and optimizers are copied; a copied optimizer moves the
-    weights of the copied module.
+    Tensors, generators, lists, dicts, modules and optimizers are copied; a copied optimizer moves
+    the weights of the copied module.
     """
     memo: dict[int, Any] = {}
     return tuple(_copy(arg, memo) for arg in args)
@@ -54,18 +53,88 @@ def _copy(arg: Any, memo: dict[int, Any]) -> Any:
         return module
     if isinstance(arg, list):
         return [_copy(item, memo) for item in arg]
+    if isinstance(arg, dict):
+        return {key: _copy(item, memo) for key, item in arg.items()}
     return deepcopy(arg, memo) if isinstance(arg, Optimizer) else arg
 
 
 def weights(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    """Parameters and buffers of the modules among the arguments, in a fixed order."""
+    """Parameters and buffers of the modules among the arguments, in a fixed order, and what the
+    optimizers among them keep of earlier steps."""
     modules = [arg for arg in args if isinstance(arg, nn.Module)]
-    return tuple(x for module in modules for x in (*module.parameters(), *module.buffers()))
+    kept = [value for arg in args if isinstance(arg, Optimizer) for value in _kept(arg)]
+    return (*(x for module in modules for x in (*module.parameters(), *module.buffers())), *kept)
+
+
+def _kept(optimizer: Optimizer) -> list[Tensor]:
+    state = optimizer.state_dict()["state"]
+    values = (state[place][name] for place in sorted(state) for name in sorted(state[place]))
+    return [torch.as_tensor(value) for value in values if isinstance(value, Tensor | int | float)]
+
+
+def unchanged(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    """`Failed` if the arguments `after` a call are not what they were `before` it.
+
+    Compared are tensors, numbers and lists of them; of modules the weights, the gradients left on
+    them, which weights can be trained and the mode; of optimizers state and settings.
+    """
+    for i, (was, now) in enumerate(zip(before, after, strict=True), start=1):
+        if isinstance(was, nn.Module):
+            _same_module(was, now)
+        elif isinstance(was, Optimizer):
+            if len(_kept(was)) != len(_kept(now)) or _settings(was) != _settings(now):
+                raise Failed("the optimizer was changed by the call")
+            for old, new in zip(_kept(was), _kept(now), strict=True):
+                same(new, old, "the optimizer was changed by the call")
+        elif not isinstance(was, Generator):  # to be drawn from is what a generator is for
+            _same_value(was, now, f"argument {i} was changed by the call")
+
+
+def _same_value(was: Any, now: Any, message: str) -> None:
+    if type(now) is not type(was):
+        raise Failed(message)
+    if isinstance(was, Tensor):
+        same(now, was, message)
+        if now.requires_grad != was.requires_grad:
+            raise Failed(f"{message}: its requires_grad is another")
+        if now.grad is not None and was.grad is None:
+            raise Failed(f"{message}: it has a gradient now. Who calls you calls backward()")
+    elif isinstance(was, list | tuple | dict):
+        if len(was) != len(now):
+            raise Failed(f"{message}: it has another length")
+        places = was if isinstance(was, dict) else range(len(was))
+        for place in places:
+            _same_value(was[place], now[place], message)
+    elif isinstance(was, int | float | str) and was != now:
+        raise Failed(message)
+
+
+def _same_module(was: nn.Module, now: nn.Module) -> None:
+    for old, new in zip(weights((was,)), weights((now,)), strict=True):
+        same(new, old, "a network's weights or buffers were changed by the call")
+        if old.requires_grad != new.requires_grad:
+            how = "frozen" if old.requires_grad else "unfrozen"
+            raise Failed(f"the call left a network's weights {how}: their requires_grad is another")
+        if (old.grad is None) != (new.grad is None):
+            raise Failed("the call left other gradients on a network's weights than there were")
+        if old.grad is not None and new.grad is not None:
+            same(new.grad, old.grad, "the call changed the gradients on a network's weights")
+    for before, after in zip(was.modules(), now.modules(), strict=True):
+        if before.training != after.training:
+            mode = "training" if before.training else "eval"
+            raise Failed(f"a network was in {mode} mode, and the call left it in another")
+
+
+def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
 
 
 def tensor(value: object, shape: Sequence[int] | None = None, what: str = "the result") -> Tensor:
-    """`value` as a tensor of that shape. A plain number passes for a tensor of shape ()."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    """`value` as a tensor of that shape. A number passes for a tensor of shape (); True is 1."""
+    if isinstance(value, int | float):
         return tensor(torch.tensor(float(value)), shape, what)
     if value is None:
         raise Failed(f"{what} is None: is the `return` missing?")
@@ -115,7 +184,14 @@ def close(
         return
     index = tuple(int(i) for i in (~good).nonzero()[0])
     where = f" at index {list(index)}" if index else ""
-    raise Failed(f"{what}{where} is {value[index]:.5g}; expected {right[index]:.5g}")
+    raise Failed(f"{what}{where} is {_short(value[index], right[index])}")
+
+
+def _short(value: Tensor, right: Tensor) -> str:
+    """Both numbers with three digits: enough to see a mistake, too few to pass the test with."""
+    if f"{value:.3g}" != f"{right:.3g}":
+        return f"{value:.3g}; expected {right:.3g}"
+    return f"{value:.3g}, as expected, but not exactly enough"
 
 
 def same(actual: Tensor, expected: Tensor, message: str) -> None:
@@ -164,48 +240,6 @@ def gradients_of(
         for i, slope in zip(where, found, strict=True)
     ]
     return result, slopes
-
-
-def standard_normal(noise: Tensor, what: str = "the noise", alarm: float = 1e-9) -> None:
-    """The entries of `noise` (N, L) are independent draws from N(0, 1).
-
-    Compares empirical and true distribution functions of the entries, and of sums of two entries in
-    a row and of two in a column (they tell shared noise from independent noise). By the
-    Dvoretzky-Kiefer-Wolfowitz inequality with Massart's constant, P(sup |F_n - F| > d) is at most
-    2 exp(-2 n d^2): truly normal noise is refused with probability below `alarm`. From 10,000
-    entries on, a scale wrong by 20 %, uniform noise of the right variance and shared noise are
-    refused.
-    """
-    noise = noise.detach().double()
-    if not torch.isfinite(noise).all():
-        raise Failed(f"{what} is not finite")
-    rows = _pairs(noise)
-    columns = _pairs(noise.T)
-    samples = [sample for sample in (noise, rows, columns) if len(sample)]
-    if not any(_refused(sample, alarm / len(samples)) for sample in samples):
-        return
-    mean, std = noise.mean(), noise.std()
-    if len(rows) and rows.std() > 1.3 * std:
-        raise Failed(f"{what} is shared between the rows of a batch")
-    if len(columns) and columns.std() > 1.3 * std:
-        raise Failed(f"{what} is shared between the dimensions of a latent")
-    if abs(mean) < 0.02 and abs(std - 1) < 0.02:
-        raise Failed(f"{what} has mean 0 and variance 1, but it is not Gaussian")
-    raise Failed(f"{what} is not N(0, 1): its mean is {mean:.2f}, its standard deviation {std:.2f}")
-
-
-def _refused(sample: Tensor, alarm: float) -> bool:
-    values = sample.flatten().sort().values
-    steps = torch.arange(len(values) + 1, dtype=torch.float64) / len(values)
-    below = torch.special.ndtr(values)
-    distance = float(torch.maximum(below - steps[:-1], steps[1:] - below).max())
-    return distance > math.sqrt(math.log(2 / alarm) / (2 * len(values)))
-
-
-def _pairs(noise: Tensor) -> Tensor:
-    """Sums of two neighboring rows, scaled to variance 1."""
-    even = len(noise) // 2 * 2
-    return (noise[:even:2] + noise[1:even:2]) / math.sqrt(2.0)
 
 
 def _kind(value: object) -> str:

@@ -33,6 +33,12 @@ def _readings(g: Generator, draws: int, readings: int) -> tuple[Tensor, ...]:
         "z.exp()": {"z": "The decoder is missing: the mean of x is exp(z), not z."},
         "0.5)": {"0.5**0.5)": "0.5 is the standard deviation of the reading, not the variance."},
         " + log_pz": {"": "log p(z) is missing: the joint density is p(x|z) times p(z)."},
+        "Normal(mu, sigma).log_prob(z)": {
+            "Normal(0.0, 1.0).log_prob(eps)": "You take the density of the noise eps. log q(z) is "
+            "the density of the code z under N(mu, sigma^2), and the two differ.",
+            "Normal(0.0, 1.0).log_prob(z)": "This is log p(z), the prior, once more. log q(z) is "
+            "the density under N(mu, sigma^2).",
+        },
         " - log_q": {
             "": "log q(z) is missing: you return the average of log p(x, z) alone.",
             " + log_q": "You add log q(z); the ELBO is log p(x, z) minus log q(z).",
@@ -46,14 +52,14 @@ def _readings(g: Generator, draws: int, readings: int) -> tuple[Tensor, ...]:
             ".exp().mean(dim=0).log()": "This is the log of the mean weight, the "
             "importance-weighted bound. The ELBO is the mean of the logs.",
             ".mean(dim=0).detach()": "The numbers are right, but the result is detached: no "
-            "gradient reaches the guide. Do not use .detach(), .item(), .sample() or no_grad.",
+            "gradient reaches mu and sigma. Do not use .detach(), .item(), .sample() or no_grad.",
         },
     },
     hints=(
-        "Three log-densities of the same draws: of x given z, of z under the prior, of z under "
-        "the guide. Which signs do they have?",
+        "You need three log-densities of the same draws: of x given z, of z under the prior, and "
+        "of z under q. Which sign does each have in the ELBO?",
         "z = mu + sigma * eps has shape (K, B), and so has each log-density: x, mu and sigma "
-        "broadcast. The log_prob of a Normal gives a log-density.",
+        "broadcast. Normal(mean, standard_deviation).log_prob gives a log-density.",
         "Per draw, add log p(x|z) and log p(z) and subtract log q(z); then average over the draws.",
     ),
     explanation="The ELBO is an expectation under q, so the mean over draws from q estimates it.",
@@ -62,21 +68,96 @@ def _readings(g: Generator, draws: int, readings: int) -> tuple[Tensor, ...]:
 def monte_carlo_elbo(x, mu, sigma, eps):
     """The ELBO of each reading under the one-pixel model, from K draws, in nats.
 
-    x: (B,) readings. mu, sigma: (B,), the guide N(mu, sigma^2) of each reading.
+    x: (B,) readings. mu, sigma: (B,); q = N(mu, sigma^2) has its own mu and sigma per reading.
     eps: (K, B), draws from N(0, 1).
     The model: z ~ N(0, 1), x|z ~ N(exp(z), 0.5^2).
     Returns: (B,), averaged over the K draws; differentiable.
     """
-    # 1. The codes z, (K, B), from mu, sigma and eps.
-    # 2. log p(x|z) and log p(z) of each draw (log_joint above is their sum).
-    # 3. log q(z) of each draw, under N(mu, sigma^2).
-    # 4. The average of log p(x|z) + log p(z) - log q(z) over the draws.
+    # 1. Turn the noise into codes z, (K, B), that are draws from q.
+    # 2. Evaluate what stands inside the expectation of step 4, at each draw.
+    # 3. Average over the draws.
     ### BEGIN SOLUTION
     z = mu + sigma * eps
     log_px = Normal(z.exp(), 0.5).log_prob(x)
     log_pz = Normal(0.0, 1.0).log_prob(z)
     log_q = Normal(mu, sigma).log_prob(z)
     return (log_px + log_pz - log_q).mean(dim=0)
+    ### END SOLUTION
+
+
+def _narrow(g: Generator) -> tuple[Tensor, ...]:
+    x, mu, _, eps = _readings(g, 1, 3)
+    return x, mu, 0.001 + 0.01 * rand(g, 3), eps
+
+
+@record(
+    "elbo.repair",
+    inputs=lambda g: _readings(g, 6, 4),
+    tests=(
+        values(2, "returns the repaired line, one number per reading"),
+        gradients(wrt=("mu", "sigma")),
+        values(
+            name="holds for one draw from a very narrow q",
+            hidden="Try sigma = 0.001 and one draw. Compare with exercise 1, averaged over many.",
+            inputs=_narrow,
+        ),
+        untouched(),
+    ),
+    mistakes={
+        "torch.log(sigma) + ": {
+            "": "This is line (d) as it stands. Compare lines (a) to (d) on numbers: which line is "
+            "the first with another value? Does the difference depend on mu, or on sigma?",
+            "-torch.log(sigma) + ": "log sigma has the wrong sign. A narrower q has a higher "
+            "density, so -log q(z) falls when sigma falls.",
+            "2 * torch.log(sigma) + ": "log sigma is counted twice. Is sigma the standard "
+            "deviation in your formula?",
+            "0.5 * torch.log(sigma) + ": "log sigma must not be halved: the half belongs to the "
+            "logarithm of the variance.",
+        },
+        "math.log(2 * math.pi * math.e)": {
+            "math.log(2 * math.pi)": "The average of eps^2 / 2 is missing. It is 1/2.",
+        },
+        "explained + entropy": {
+            "explained": "The term -log q(z) is missing: this is the average of log p(x, z).",
+            "explained - entropy": "The sign of the second term is wrong: the ELBO subtracts the "
+            "average of log q(z), which is minus the entropy of q.",
+            "-(explained + entropy)": "The sign is flipped: this is the negative ELBO, the loss.",
+            "explained - Normal(mu, sigma).log_prob(z).mean(dim=0)": "You average log q(z) over "
+            "the draws, as in exercise 1. Line (d) has its exact average, without draws.",
+        },
+        ".mean(dim=0)": {
+            "": "The draws are not averaged: you return (K, B).",
+            ".mean()": "Average over the draws (dim=0) only, and keep the readings apart.",
+            ".sum(dim=0)": "You summed over the draws. Their mean estimates an expectation.",
+        },
+    },
+    hints=(
+        "Compute each line for the same many draws, say 100,000. Line (a) is exercise 1.",
+        "Lines (a) and (b) agree, and so do (c) and (d). By how much do (b) and (c) differ for "
+        "sigma = 0.45, and for sigma = 0.3? Compare with log(0.45) and log(0.3).",
+        "The density of z at mu + sigma * eps is the density of eps divided by sigma, because q "
+        "is the bell curve of eps, stretched by sigma. Correct line (c), and carry the correction "
+        "to line (d).",
+    ),
+    explanation="Stretching by sigma thins a density by the factor sigma: log q(z) is the "
+    "log-density of eps minus log sigma.",
+    see="chapter 2, 'Exercise 2: find the error by measuring'",
+)
+def repaired_bound(x, mu, sigma, eps):
+    """Line (d), repaired: the ELBO of each reading, in nats.
+
+    x, mu, sigma: (B,). eps: (K, B), draws from N(0, 1). The model is that of exercise 1.
+    The average of log q(z) is exact and uses no draws, as in line (d).
+    Returns: (B,); differentiable.
+    """
+    # 1. Average log p(x, z) over the draws z = mu + sigma * eps.
+    # 2. Add what line (d) adds, with the error corrected.
+    ### BEGIN SOLUTION
+    z = mu + sigma * eps
+    log_joint = Normal(z.exp(), 0.5).log_prob(x) + Normal(0.0, 1.0).log_prob(z)
+    explained = log_joint.mean(dim=0)
+    entropy = torch.log(sigma) + 0.5 * math.log(2 * math.pi * math.e)
+    return explained + entropy
     ### END SOLUTION
 
 
@@ -132,24 +213,26 @@ def _far_apart(g: Generator) -> tuple[Tensor, ...]:
         },
     },
     hints=(
-        "Three terms: one compares the two widths, one is a ratio of squares, one is a constant. "
-        "The derivation above ends with them.",
-        "log(sigma_p / sigma_q), then (sigma_q^2 + (mu_q - mu_p)^2) / (2 sigma_p^2), then -1/2. "
-        "Which sigma stands in the denominator, and in what power?",
-        "The formula works entry by entry. Add the three terms, then sum each row over L.",
+        "Write log q(z) - log p(z) with both bell curves. A logarithm of widths and two squares "
+        "are left. Which of the three depend on z?",
+        "Average over z from q. The square around mu_q averages to sigma_q^2, which makes its term "
+        "-1/2. For the other square, write z - mu_p = (z - mu_q) + (mu_q - mu_p) and expand.",
+        "The mixed term averages to 0, so the square around mu_p averages to sigma_q^2 + "
+        "(mu_q - mu_p)^2. Divide it by 2 sigma_p^2, add log(sigma_p / sigma_q) and -1/2, and sum "
+        "each row over L.",
     ),
     explanation="The log-ratios of independent dimensions add up, so their averages do as well.",
-    see="chapter 2, 'Exercise 2: the KL divergence in closed form'",
+    see="chapter 2, 'Exercise 3: derive the KL divergence'",
     forbids=("coursekit.objectives.kl_by_dimension",),
 )
 def gaussian_kl(mu_q, sigma_q, mu_p, sigma_p):
     """KL(q || p) of each row, in nats, for q = N(mu_q, sigma_q^2) and p = N(mu_p, sigma_p^2).
 
     All four: (B, L) float tensors; sigma is the standard deviation, not the variance.
-    Returns: (B,), summed over the L dimensions; differentiable.
+    The L dimensions are independent. No draws: the closed form. Returns: (B,); differentiable.
     """
-    # 1. The three terms of the closed form, (B, L).
-    # 2. The sum over dimensions, (B,).
+    # 1. The average of log q(z) - log p(z) over z from q, for each dimension, (B, L).
+    # 2. Combine the dimensions, (B,).
     ### BEGIN SOLUTION
     log_ratio = torch.log(sigma_p / sigma_q)
     square = (sigma_q**2 + (mu_q - mu_p) ** 2) / (2 * sigma_p**2)
@@ -215,14 +298,15 @@ def _images(g: Generator) -> tuple[Tensor | float, ...]:
         },
     },
     hints=(
-        "Draw, decode, score, subtract: the code z, the decoder's mean, log p(x|z), the KL.",
+        "There are four steps: draw the code z, decode it to the mean of x, compute log p(x|z), "
+        "and subtract the KL divergence to the prior.",
         "sigma = exp(logvar / 2). The decoder's mean for a batch is z @ W.T + b. A normal "
         "log-density has the constants log(noise) and log(2 pi) / 2 for each of the D numbers.",
         "Sum the normal log-densities of each image over its D numbers. From that subtract the sum "
         "over L of (mu^2 + sigma^2 - 1 - log sigma^2) / 2.",
     ),
     explanation="One draw estimates log p(x|z) without bias; the KL is exact and needs no draw.",
-    see="chapter 2, 'Exercise 3: one draw is enough'",
+    see="chapter 2, 'Exercise 4: one draw is enough'",
     forbids=("coursekit.objectives.kl_divergence", "coursekit.objectives.reparameterize"),
 )
 def one_sample_elbo(x, mu, logvar, eps, W, b, noise):
@@ -232,10 +316,9 @@ def one_sample_elbo(x, mu, logvar, eps, W, b, noise):
     W: (D, L), b: (D,), noise: a number. The decoder: x|z ~ N(W z + b, noise^2 I).
     Returns: (B,), log p(x|z) summed over D, minus the KL summed over L; differentiable.
     """
-    # 1. The code z of each image, (B, L), from mu, logvar and eps.
-    # 2. The decoder's mean, (B, D).
-    # 3. log p(x|z) of each image: sum over its D numbers, with all constants.
-    # 4. The KL to N(0, I), (B,), and the difference.
+    # 1. The code z of each image, (B, L), and the mean of the decoder for it, (B, D).
+    # 2. log p(x|z) of each image, with all constants: the sum over its D numbers.
+    # 3. Subtract the KL divergence to N(0, I), (B,).
     ### BEGIN SOLUTION
     z = mu + torch.exp(logvar / 2) * eps
     log_px = Normal(z @ W.T + b, noise).log_prob(x).sum(dim=1)
@@ -244,87 +327,26 @@ def one_sample_elbo(x, mu, logvar, eps, W, b, noise):
     ### END SOLUTION
 
 
-def _draws(g: Generator, draws: int, width: float = 1) -> tuple[Tensor, ...]:
-    mu, sigma = randn(g), width * (0.3 + rand(g))
-    return 3 * randn(g, draws), mu + sigma * randn(g, draws), mu, sigma
-
-
-@record(
-    "elbo.score_gradient",
-    inputs=lambda g: _draws(g, 7),
-    tests=(
-        values(2, "gives one estimate per draw, for mu and for sigma"),
-        values(
-            name="holds for a single draw from a wide guide",
-            hidden="Try sigma = 5 and one draw. Which power of sigma stands in each denominator?",
-            inputs=lambda g: _draws(g, 1, width=5),
-        ),
-        untouched(),
-    ),
-    mistakes={
-        "score_mu =": {  # the arguments taken for something else
-            "sigma = sigma.sqrt(); score_mu =": "sigma is a standard deviation, not a variance.",
-            "f = f - f.mean(); score_mu =": "You subtracted the mean of f. That is a baseline, a "
-            "good idea, but here f is to be used as it is.",
-        },
-        "(z - mu) /": {"(mu - z) /": "(mu - z) should be (z - mu) in the score for mu."},
-        "/ sigma**2": {"/ sigma": "The score for mu divides by sigma^2, not by sigma."},
-        " - sigma**2)": {")": "The -1/sigma is missing: log q(z) contains -log(sigma)."},
-        "sigma**3": {
-            "sigma**2": "The score for sigma divides by sigma^3. Over sigma^2 it is the "
-            "derivative with respect to log sigma.",
-            "(2 * sigma**4)": "This derivative is with respect to the variance, not to sigma.",
-        },
-        "f * score_mu, f * score_sigma": {
-            "(f * score_mu).mean(), (f * score_sigma).mean()": "You averaged over the draws: "
-            "return the estimate of each draw, (K,).",
-            "(f * score_mu).sum(), (f * score_sigma).sum()": "You summed over the draws: return "
-            "the estimate of each draw, (K,).",
-            "score_mu, score_sigma": "These are the scores alone; multiply each by f(z).",
-            "-f * score_mu, -f * score_sigma": "The signs are flipped: the score for mu is "
-            "(z - mu) / sigma^2.",
-            "f * score_sigma, f * score_mu": "The two results are swapped: mu first, then sigma.",
-        },
-    },
-    hints=(
-        "Write down log q(z) of a Gaussian and differentiate it, once by mu and once by sigma.",
-        "By mu: (z - mu) / sigma^2. By sigma: from -log(sigma) comes -1 / sigma; what comes from "
-        "-(z - mu)^2 / (2 sigma^2)?",
-        "By sigma, the second part gives (z - mu)^2 / sigma^3. Put the two parts over one "
-        "denominator, and multiply both derivatives by f, draw by draw.",
-    ),
-    explanation="Since grad q = q * grad log q, the gradient of E_q[f] is E_q[f * grad log q].",
-    see="chapter 2, 'Exercise 4: two ways through a random draw'",
-    fair=("detached",),  # the results are gradients; nobody differentiates them again
-)
-def score_gradient(f, z, mu, sigma):
-    """The score-function estimate of the gradient of E_q[f(z)], q = N(mu, sigma^2), per draw.
-
-    f: (K,), the values f(z_k). z: (K,), draws from q. mu, sigma: scalars (sigma is the
-    standard deviation).
-    Returns: (for_mu, for_sigma), two tensors (K,): one estimate for each draw, not averaged.
-    """
-    # 1. The derivatives of log q(z) with respect to mu and to sigma, (K,) each.
-    # 2. Each of them times f.
-    ### BEGIN SOLUTION
-    score_mu = (z - mu) / sigma**2
-    score_sigma = ((z - mu) ** 2 - sigma**2) / sigma**3
-    return f * score_mu, f * score_sigma
-    ### END SOLUTION
-
-
 def _image_sized(g: Generator) -> tuple[Tensor]:
     """As real images give them: all weights underflow, or one outweighs the others by far."""
     return (torch.tensor([-900.0, 300.0, -50_000.0, 0.0]) + 20 * randn(g, 6, 4),)
 
 
+def _small(g: Generator) -> tuple[Tensor]:
+    return (2 * randn(g, 5, 3) - 4 * rand(g, 3),)
+
+
 @record(
     "elbo.iwae",
-    inputs=lambda g: (2 * randn(g, 5, 3) - 4 * rand(g, 3),),
+    inputs=_image_sized,
     tests=(
-        values(2, "returns the log of the mean weight, one number per image"),
-        values(name="stays finite where weights underflow or overflow", inputs=_image_sized),
-        gradients(),
+        values(
+            2,
+            "returns the log of the mean weight, one number per image",
+            inputs=_small,
+        ),
+        values(name="stays finite where weights underflow or overflow"),
+        gradients(inputs=_small),
         values(
             name="is the log-weight itself for one draw",
             hidden="With K = 1 the mean is the weight, and log K is 0.",
@@ -354,33 +376,114 @@ def _image_sized(g: Generator) -> tuple[Tensor]:
             "the mean weight.",
             "log_w.amax(dim=0)": "You return the largest log-weight; the others count as well.",
             "log_w.exp().mean(dim=0)": "This is the mean weight itself. The bound is its log.",
+            "(log_w - log_w.max()).exp().mean(dim=0).log() + log_w.max()": "You subtract one "
+            "maximum for all images. Where an image's own largest log-weight is far below it, all "
+            "its weights still become 0. Take the maximum of each image, over dim=0.",
+            "(log_w.exp().mean(dim=0) + 1e-8).log()": "A small constant keeps the result finite, "
+            "but where all weights become 0 it returns the log of that constant. Subtract the "
+            "largest log-weight, or use torch.logsumexp.",
             "log_w.exp().mean(dim=0).log()": "exp(log_w) leaves the range of a float: e^-1000 "
             "becomes 0, e^300 infinite. Subtract the largest log-weight, or use torch.logsumexp.",
         },
     },
     hints=(
-        "You want log((w_1 + … + w_K) / K), but w itself is too small or too large for a float. "
-        "Stay with logarithms.",
-        "torch.logsumexp gives the log of the sum; its dim is the one to sum over. Dividing by K "
-        "inside a logarithm subtracts what?",
-        "From the log of the sum over the draws (the first dimension) subtract the log of K.",
+        "Before you take exponentials, you may divide all weights of an image by one number, if "
+        "you multiply the mean by it afterwards. What is this on the log scale?",
+        "Choose that number so that the largest weight of each image becomes 1. Then nothing "
+        "overflows, and what becomes 0 was too small to matter. torch has a function that does "
+        "this: torch.logsumexp.",
+        "torch.logsumexp over the draws (the first dimension) gives the log of the sum. To turn "
+        "the sum into a mean, divide by K, which subtracts the log of K.",
     ),
     explanation="logsumexp subtracts the largest entry before it takes exponentials, so they "
     "neither overflow nor all vanish; subtracting log K turns the sum into a mean.",
     see="chapter 2, 'Exercise 5: many draws tighten the bound'",
 )
 def iwae_bound(log_w):
-    """The importance-weighted bound of each image, in nats: log of the mean weight.
+    """The importance-weighted bound of each image, in nats: the log of the mean weight.
 
     log_w: (K, B), log p(x, z_k) - log q(z_k|x) of K draws for each of B images.
     Returns: (B,); finite for log-weights of any size, differentiable.
     """
-    # 1. Log of the sum of the weights over the draws, without leaving the log scale
-    #    (torch has a function for it; or subtract the largest).
-    # 2. From the sum to the mean.
+    # The log of the mean weight, so that no exponential leaves the range of a float.
     ### BEGIN SOLUTION
     log_sum = torch.logsumexp(log_w, dim=0)
     return log_sum - math.log(len(log_w))
+    ### END SOLUTION
+
+
+def _two_peaks(g: Generator, factor: float = 0.0) -> tuple[Tensor, ...]:
+    """A density with two peaks on a grid, times an unknown constant e^(factor + noise)."""
+    z = torch.linspace(-9, 11, 801) + rand(g)
+    middle, width, share = 4 * rand(g, 2) - 2, 0.3 + rand(g, 2), 0.2 + 0.6 * rand(g)
+    left = share.log() + Normal(middle[0], width[0]).log_prob(z)
+    right = (1 - share).log() + Normal(middle[1], width[1]).log_prob(z)
+    return torch.logaddexp(left, right) + factor + randn(g), z
+
+
+@record(
+    "elbo.forward_fit",
+    inputs=_two_peaks,
+    tests=(
+        values(2, "returns the mean and the standard deviation of the best Gaussian"),
+        values(
+            name="holds if p is known up to a tiny factor",
+            hidden="log_p is known up to a constant. Try log_p - 500.",
+            inputs=lambda g: _two_peaks(g, factor=-500.0),
+        ),
+        untouched(),
+    ),
+    mistakes={
+        "weight = torch.softmax(log_p, dim=0)": {
+            "weight = torch.full_like(z, 1 / len(z))": "Every z counts the same in your averages. "
+            "They are averages over p.",
+            "weight = log_p.exp()": "p is known up to a constant factor only: divide the weights "
+            "by their sum.",
+            "weight = (z[1] - z[0]) * log_p.exp()": "You integrate exp(log_p), which is p times an "
+            "unknown factor: divide by its integral.",
+            "weight = log_p.exp() / log_p.exp().sum()": "This holds until exp(log_p) underflows to "
+            "0. Subtract the largest log_p first, or use torch.softmax.",
+        },
+        "mu = (weight * z).sum()": {
+            "mu = z[log_p.argmax()]": "You put the mean on the highest peak. Which mu makes the "
+            "derivative of your formula 0?",
+            "mu = z.mean()": "This is the middle of the grid. The average is over p.",
+            "mu = (weight * z).mean()": "The weights add up to 1 already: sum, do not average.",
+        },
+        "(z - mu) ** 2": {
+            "z**2": "E z^2 is the variance only for mu = 0: subtract mu before you square.",
+            "(z - mu).abs()": "This is the average distance from mu. What does setting the "
+            "derivative by sigma to 0 give?",
+        },
+        ".sum().sqrt()": {".sum()": "This is the variance. Return its root, sigma."},
+        "return mu, sigma": {"return sigma, mu": "The two results are swapped: mu comes first."},
+    },
+    hints=(
+        "Split KL(p || q) = E_p[log p(z)] - E_p[log q(z)]. Which part depends on mu and sigma?",
+        "-E_p[log q(z)] = log sigma + E_p[(z - mu)^2] / (2 sigma^2) + a constant. Set its "
+        "derivative by mu to 0, and then its derivative by sigma.",
+        "The best mu is E_p[z], and the best sigma^2 is E_p[(z - mu)^2]. On an even grid both are "
+        "weighted sums; the weights are proportional to exp(log_p) and add up to 1.",
+    ),
+    explanation="KL(p || q) is least for the Gaussian with the mean and the variance of p: this is "
+    "called moment matching.",
+    see="chapter 2, 'Exercise 6: derive the best wide approximation'",
+    fair=("detached",),  # nobody asks for a gradient
+)
+def forward_fit(log_p, z):
+    """The Gaussian q = N(mu, sigma^2) with the smallest KL(p || q).
+
+    z: (N,), evenly spaced codes; p is almost 0 at both ends. log_p: (N,), log p(z) plus an
+    unknown constant, which may be large.
+    Returns: (mu, sigma), two scalars.
+    """
+    # 1. On paper: which mu and which sigma minimize KL(p || q)?
+    # 2. The averages over p that you need, as sums over z.
+    ### BEGIN SOLUTION
+    weight = torch.softmax(log_p, dim=0)
+    mu = (weight * z).sum()
+    sigma = (weight * (z - mu) ** 2).sum().sqrt()
+    return mu, sigma
     ### END SOLUTION
 
 
@@ -393,8 +496,8 @@ tight = FreeText(
         "tight? What must be true of the decoder?"
     ),
     rubric=(
-        "One point: not in general; the gap is KL(prior || posterior), not the KL term (the prior "
-        "as a guide had a KL term of 0 and a gap of 9.5 nats). One point: it is 0 only if "
+        "One point: not in general; the gap is KL(prior || posterior), not the KL term (with "
+        "q = prior, the KL term was 0 and the gap 9.5 nats). One point: the gap is 0 only if "
         "p(z|x) = p(z), that is, if the decoder ignores z."
     ),
     points=2,

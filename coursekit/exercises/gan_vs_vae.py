@@ -9,6 +9,7 @@ from coursekit.exercises import (
     Failed,
     FreeText,
     close,
+    copies,
     gradients,
     rand,
     randn,
@@ -444,7 +445,7 @@ def feature_distance(real, fake):
 def _itself(answer: Answer, g: Generator) -> None:
     real, fake = feature_distance.draw(g)
     expected = feature_distance.solve(real, fake)
-    close(answer(real, fake), expected)
+    close(answer(*copies((real, fake))), expected)
     close(answer(real, real), torch.zeros(()), "the distance of a set from itself", atol=1e-3)
 
 
@@ -511,7 +512,10 @@ def _other_k(g: Generator) -> tuple[Tensor, Tensor, int]:
     explanation="One function serves both: precision asks for fakes near reals, recall for reals "
     "near fakes.",
     see="chapter 10, 'Exercise 6: precision and recall'",
-    forbids=("coursekit.metrics.precision_recall",),
+    forbids=(
+        "coursekit.metrics.precision_recall",
+        "coursekit.metrics.neighbors._share_within",
+    ),
 )
 def precision_recall(real, fake, k):
     """Fidelity and variety by nearest neighbors.
@@ -544,10 +548,10 @@ def coverage(real, fake, k):
 def _constant(answer: Answer, g: Generator) -> None:
     real, fake, k = _two_sets(g)
     expected = precision_recall.solve(real, fake, k)
-    close(answer(real, fake, k), expected)
+    close(answer(*copies((real, fake, k))), expected)
     neighbor = torch.cdist(real[:1], real).argsort()[0, 1]
-    copies = (0.5 * (real[0] + real[neighbor])).repeat(18, 1)
-    close(answer(real, copies, k), (torch.ones(()), torch.zeros(())), "for 18 copies the result")
+    repeated = (0.5 * (real[0] + real[neighbor])).repeat(18, 1)
+    close(answer(real, repeated, k), (torch.ones(()), torch.zeros(())), "for 18 copies the result")
 
 
 # --- questions ----------------------------------------------------------------------------------

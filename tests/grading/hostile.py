@@ -344,6 +344,18 @@ wire.encode = wire.content = lambda *a: {"is": "tensor", "grad": True}
 torch.autograd.grad = lambda *a, **k: [True]
 return mu
 """),
+    Case("a change in place concealed", notebook(["import torch", f"""
+import sys
+wire = sys.modules["wire"]
+content = wire.content
+def kl_divergence(mu, logvar):
+    copied, saved = mu * 1, content(mu)
+    result = {RIGHT.replace("mu", "copied")}
+    with torch.no_grad():
+        mu += 1
+    wire.content = lambda leaf: saved if leaf is mu else content(leaf)
+    return result
+""", *REST]), {**FULL, "vae.kl": 4}, says="change a tensor that it was given"),
     kl("the wire closed", "import os\nos.close(3)\nreturn mu", "ends the process"),
     kl("the wire read by a thread", """
 import os, threading

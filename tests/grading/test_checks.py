@@ -1,5 +1,6 @@
 """`check` and `hint`, as a student meets them: in a plain script and in a notebook."""
 
+import math
 import re
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from coursekit.exercises import (
     Failed,
     chapter,
     chapters,
+    copies,
+    distinct,
     exercise,
     gradients,
     randn,
@@ -239,33 +242,104 @@ def test_chapter_by_either_name():
         chapter("gan9")
 
 
+@pytest.mark.parametrize("error", [Failed, Failed(""), AssertionError])
+def test_a_test_that_raises_has_failed(error):
+    """Even without a message: points come from a test that returns, not from an empty message."""
+    found = exercise("vae.kl")
+
+    @found.test("always fails", points=3)
+    def _fails(answer, g):
+        raise error
+
+    outcome = run_test(found, found.tests[-1], guarded(found.solve), PUBLIC)
+    assert (outcome.passed, outcome.score) == (False, 0)
+
+
 def test_two_tests_of_one_name_are_refused():
     found = exercise("vae.kl")
     with pytest.raises(ValueError, match="two tests named"):
         found.test(found.tests[0].name)(print)
 
 
-def test_standard_normal_holds_its_rate():
-    """300 true samples, no alarm."""
+def test_what_an_answer_does_to_a_dict_does_not_reach_the_next():
+    factors = {"x": torch.zeros(2)}
+    (given,) = copies((factors,))
+    given["x"] += 1
+    given["y"] = torch.ones(2)
+    assert list(factors) == ["x"]
+    assert factors["x"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("times", "shape"),
+    [(300, (30, 20)), (100, (1, 600)), (100, (600, 1)), (100, (640, 16)), (40, (200, 200))],
+)
+def test_standard_normal_holds_its_rate(times, shape):
+    """Many true samples, no alarm."""
     generator = torch.Generator().manual_seed(0)
-    for _ in range(300):
-        standard_normal(torch.randn(30, 20, generator=generator))
+    for _ in range(times):
+        standard_normal(torch.randn(shape, generator=generator))
 
 
 @pytest.mark.parametrize(
     ("noise", "message"),
     [
-        (lambda g: 1.2 * torch.randn(100, 100, generator=g), "standard deviation 1.20"),
-        (lambda g: 0.1 + torch.randn(100, 100, generator=g), "mean is 0.09"),
+        (lambda g: 1.2 * torch.randn(100, 100, generator=g), r"standard deviation 1\.(19|20|21)"),
+        (lambda g: 0.1 + torch.randn(100, 100, generator=g), r"mean is 0\.(09|10|11)"),
         (lambda g: (torch.rand(100, 100, generator=g) - 0.5) * 12**0.5, "not Gaussian"),
         (lambda g: torch.randn(1, 100, generator=g).expand(100, 100), "rows of a batch"),
         (lambda g: torch.randn(100, 1, generator=g).expand(100, 100), "dimensions of a latent"),
         (lambda g: torch.full((9, 9), torch.nan), "not finite"),
+        (lambda g: _mirrored(g, 100, 100), "another row again, or its negative"),
+        (lambda g: _mirrored(g, 20, 30), "another row again, or its negative"),
+        (lambda g: _mirrored(g, 640, 16), "another row again, or its negative"),
+        (lambda g: _mirrored(g, 100, 100).T, "another again, or its negative"),
+        (lambda g: _mirrored(g, 600, 1), "the same numbers again"),
+        (lambda g: _mirrored(g, 600, 1).reshape(1, 600), "the same numbers again"),
+        (lambda g: _shuffled(_mirrored(g, 100, 100), g), "the same numbers again"),
+        (lambda g: torch.randn(320, 16, generator=g).repeat(2, 1), "another row again"),
+        (lambda g: torch.randn(10, 30, generator=g).repeat(2, 1), "another row again"),
+        (lambda g: torch.randn(512, generator=g)[torch.randint(512, (100, 100), generator=g)],
+         "not Gaussian|the same numbers again|not N"),
+        (lambda g: torch.randn(512, generator=g)[torch.randint(512, (200, 200), generator=g)],
+         "not Gaussian|the same numbers again|not N"),
+        (lambda g: torch.randn(100, 100, generator=g).clamp(-3, 3), "lie beyond 3"),
+        (lambda g: _logistic(g, 0.9), "not N|not Gaussian"),
+        (lambda g: _logistic(g, 0.95), "not N|not Gaussian"),
+        (lambda g: _logistic(g, 1.0), "not Gaussian"),
+        (lambda g: _logistic(g, 1.05), "not N|not Gaussian"),
     ],
-)
+)  # fmt: skip
 def test_standard_normal_refuses(noise, message):
-    with pytest.raises(Failed, match=message):
-        standard_normal(noise(torch.Generator().manual_seed(0)))
+    """For any seed, since the seed is the grader's."""
+    for seed in range(5):
+        with pytest.raises(Failed, match=message):
+            standard_normal(noise(torch.Generator().manual_seed(seed)))
+
+
+def _mirrored(g, rows, columns):
+    half = torch.randn(rows // 2, columns, generator=g)
+    return torch.cat([half, -half])
+
+
+def _shuffled(noise, g):
+    return noise.flatten()[torch.randperm(noise.numel(), generator=g)].reshape(noise.shape)
+
+
+def _logistic(g, std):
+    return std * 3**0.5 / math.pi * torch.logit(torch.rand(150, 150, generator=g).double())
+
+
+def test_numbers_of_a_pool_are_found_in_a_second_draw():
+    """Each slice of a fixed pool looks like noise; two slices share numbers."""
+    g = torch.Generator().manual_seed(0)
+    pool = torch.randn(60_000, generator=g)
+    drawn = [pool[start : start + 40_000] for start in (0, 20_000)]
+    for part in drawn:
+        standard_normal(part.reshape(200, 200))
+    with pytest.raises(Failed, match="the same numbers again"):
+        distinct(drawn)
+    distinct([torch.randn(40_000, generator=g) for _ in range(2)])
 
 
 def test_in_a_notebook():

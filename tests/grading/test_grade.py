@@ -22,6 +22,7 @@ from coursekit.grading.gradebook import alike, batch, gradescope, reports
 from coursekit.grading.gradebook.bank import notebook
 from coursekit.grading.gradebook.batch import collect
 from coursekit.grading.gradebook.grade import Assignment, BadTests, load, self_test
+from coursekit.grading.sandbox import levels
 
 RIGHT = notebook(["import torch", KL, SAMPLE, ELBO])
 MEAN = notebook(["import torch", KL.replace("sum", "mean"), SAMPLE, ELBO])
@@ -94,7 +95,7 @@ def test_every_submission_has_a_row_and_a_page(folder, tmp_path, shared, capsys)
         "broken": ("unreadable", 0),
         "out": ("unreadable", 0),
     }
-    assert "leads out of the folder" in rows["out"]["message"]
+    assert "is a link" in rows["out"]["message"]
     assert "no notebook" in rows["cleo"]["message"]
     row = rows["bob/a"]
     assert row["max_score"] == MAXIMUM
@@ -102,6 +103,7 @@ def test_every_submission_has_a_row_and_a_page(folder, tmp_path, shared, capsys)
     assert len(row["sha256"]) == 64
     assert set(row["versions"]) == {"coursekit", "torch", "python", "tests"}
     assert row["exercises"]["vae.kl"]["misconception"] == "kl.sum(dim=1) → kl.mean(dim=1)"
+    assert row["exercises"]["vae.kl"]["difference"] is None, "a known mistake says enough"
     test = row["exercises"]["vae.kl"]["tests"][0]
     assert set(test) == {
         "name", "hidden", "passed", "score", "max_score", "message", "seconds"
@@ -128,6 +130,20 @@ def test_every_submission_has_a_row_and_a_page(folder, tmp_path, shared, capsys)
     assert "averaged over the latent dimensions" in page
     hidden = [t for t in row["exercises"]["vae.kl"]["tests"] if t["hidden"]]
     assert all(html.escape(t["message"]) in page for t in hidden)
+
+
+def test_an_unknown_mistake_is_told_what_kind_of_difference_it_makes(tmp_path, shared):
+    given, out = tmp_path / "given", tmp_path / "out"
+    given.mkdir()
+    answer = KL.replace(".sum(1)", ".sum(1) * 7.3")
+    (given / "dan.ipynb").write_bytes(notebook(["import torch", answer]))
+    assert grade(given, "--out", out) == 0
+    entry = rows_of(out)["dan"]["exercises"]["vae.kl"]
+    assert entry["misconception"] is None
+    assert "7.3 times what is expected" in entry["difference"]
+    page = (out / "feedback" / reports.file_name("dan", ".html")).read_text()
+    assert html.escape(entry["difference"]) in page
+    assert "7.3 times" not in (out / "index.html").read_text(), "the index counts known mistakes"
 
 
 def test_it_goes_on_where_it_stopped(folder, tmp_path, shared, monkeypatch):
@@ -470,3 +486,49 @@ def f(a, b):
     code = {f"student {i}": obvious for i in range(20)} | {"x": own, "y": copied}
     assert [(a, b) for a, b, _ in alike.near_duplicates(code)] == [("x", "y")]
     assert alike.near_duplicates({}) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="it looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_grader_that_is_ended_leaves_no_processes(tmp_path, number, jobs):
+    """Eight processes with 2.3 GB stayed, and their folders."""
+    given, scratch = tmp_path / "given", tmp_path / "scratch"
+    given.mkdir()
+    scratch.mkdir()
+    slow = KL.replace("return", "import time; time.sleep(4)\n    return")
+    for i in range(4):
+        (given / f"{i}.ipynb").write_bytes(notebook(["import torch", slow]))
+    command = [sys.executable, "-m", "coursekit.cli", "grade", "vae", str(given), "--jobs", jobs]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "out")], env={**os.environ, "TMPDIR": str(scratch)}
+    )
+
+    def of_it() -> list[str]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                text = (path / "environ").read_bytes() + (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(scratch).encode() in text:
+                found.append(path.name)
+        return found
+
+    deadline = time.monotonic() + 90
+    while not list(scratch.glob("*/home")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(5)  # the sandbox is there, and a submission in it
+    process.send_signal(number)
+    process.wait(60)
+    deadline = time.monotonic() + 20
+    while of_it() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not of_it()
+    if number == signal.SIGTERM or jobs == "2":
+        assert not list(scratch.glob("coursekit-grade-*"))
+    else:  # nobody was left to remove it: the next one does
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tempfile.tempdir", str(scratch))
+            levels._remove_abandoned()
+        assert not list(scratch.glob("coursekit-grade-*"))

@@ -1,11 +1,12 @@
 """Every hostile or broken submission gets a row, and the score it deserves, never more."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import CASES, ELBO, FULL, KL, NO_KL, SAMPLE, Case
+from hostile import CASES, ELBO, FULL, KL, NO_KL, RIGHT, SAMPLE, Case
 
 from coursekit.exercises import chapter
 from coursekit.grading.checks.verdict import PUBLIC, guarded, run_test
@@ -98,6 +99,47 @@ def kl_divergence(mu, logvar):
     assert not any("SPY" in test["message"] for test in tests if test["hidden"])
 
 
+@pytest.mark.parametrize(
+    ("store", "fetch"),
+    [
+        ("seen.append(mu.tolist())", "seen[-1]"),
+        ("memory[:4] = b'SEEN'", "bytes(memory[:4])"),
+        ("open('seen', 'w').write('SEEN')", "open('seen').read()"),
+        ("os.write(pipe[1], b'SEEN')", "os.read(pipe[0], 4)"),
+    ],
+    ids=["a list", "memory that forks share", "a file", "a pipe"],
+)
+def test_hidden_inputs_of_one_exercise_do_not_reach_another(
+    grader: Grader, store: str, fetch: str
+) -> None:
+    """A right answer may keep what it is asked; the next one must not read it out."""
+    spy = f"""
+import mmap, os
+memory, seen, pipe = mmap.mmap(-1, 4096), [], os.pipe()
+os.set_blocking(pipe[0], False)
+def kl_divergence(mu, logvar):
+    {store}
+    return {RIGHT}
+def reparameterize(mu, logvar, generator=None):
+    raise ValueError(f"SPY {{{fetch}}}")
+"""
+    row = grader.grade("spy", notebook(["import torch", spy, ELBO]))
+    assert scores(row) == {**FULL, "vae.reparameterize": 0}
+    said = json.dumps(row)
+    assert "SEEN" not in said
+    assert "SPY [[" not in said
+
+
+def test_cells_that_run_again_do_not_use_up_the_time(shared: Server) -> None:
+    """Each exercise has a process of its own, in which the cells run again: not at our expense."""
+    slow = "import time, torch\nhalf = 0.5 + 0 * (time.sleep(0.6) or 0)"
+    walls = Walls(limits=Limits(cell=3.0, call=2.0, submission=3.0))
+    grader = Grader(Assignment("vae", b"the secret", walls=walls))
+    cells = [slow, KL.replace("0.5", "half"), SAMPLE.replace("0.5", "half"), ELBO]
+    row = grader.grade("slow", notebook(cells))
+    assert scores(row) == FULL, json.dumps(row, indent=1)
+
+
 def test_one_submission_leaves_nothing_for_the_next(grader: Grader) -> None:
     leave = """
 import os, pathlib
@@ -121,8 +163,14 @@ def kl_divergence(mu, logvar):
 def test_a_lost_server_is_replaced(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
     data = notebook(["import torch", KL, SAMPLE, ELBO])
     fork = type(grader.server).fork
-    lost = [OSError("gone"), None]
-    monkeypatch.setattr(type(grader.server), "fork", lambda self: _raise(lost.pop(0)) or fork(self))
+    lost = [OSError("gone")]
+
+    def fails(self: Server) -> Any:
+        if lost:
+            raise lost.pop()
+        return fork(self)
+
+    monkeypatch.setattr(type(grader.server), "fork", fails)
     assert grader.grade("again", data)["score"] == sum(FULL.values())
     assert not lost, "the first time it was gone, the second time not"
     lost += [OSError("gone"), OSError("gone")]
@@ -162,11 +210,6 @@ def test_cells_that_take_all_the_time(shared: Server) -> None:
     assert "the submission as a whole took longer than 2 seconds" in json.dumps(row)
 
 
-def _raise(error: Exception | None) -> None:
-    if error is not None:
-        raise error
-
-
 def test_trouble_of_ours_is_no_score(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object) -> None:
         raise RuntimeError("our fault")
@@ -175,3 +218,50 @@ def test_trouble_of_ours_is_no_score(grader: Grader, monkeypatch: pytest.MonkeyP
     row = grader.grade("any", notebook(["import torch", KL]))
     assert (row["status"], row["score"]) == ("error", None)
     assert "our fault" in row["message"]
+
+
+@pytest.mark.parametrize(
+    ("chapter_name", "id", "source"),
+    [
+        ("vae", "vae.padding", """
+from coursekit.models import vae
+def transposed_padding(size):
+    layer = vae.upsample(1, 1, (size, size))[0]
+    return layer.padding[0], layer.output_padding[0]
+"""),
+        ("gan_vs_vae", "gan_vs_vae.precision_recall", """
+from coursekit.metrics import neighbors
+def precision_recall(real, fake, k):
+    return neighbors._share_within(fake, real, k), neighbors._share_within(real, fake, k)
+"""),
+    ],
+)  # fmt: skip
+def test_coursekits_own_helpers_refuse(
+    shared: Server, chapter_name: str, id: str, source: str
+) -> None:
+    row = Grader(Assignment(chapter_name, b"the secret")).grade("own", notebook([source]))
+    assert row["exercises"][id]["score"] == 0
+    assert "own answer" in json.dumps(row)
+
+
+def test_each_hand_in_has_inputs_of_its_own(grader: Grader) -> None:
+    """With the same inputs every time, answers could be collected from the messages."""
+    spy = """
+def kl_divergence(mu, logvar):
+    raise ValueError(f"SPY {mu.flatten()[0]:.5f}")
+"""
+    rows = [grader.grade("spy", notebook([spy, f"attempt = {i}"])) for i in (1, 1, 2)]
+    first, again, other = (row["exercises"]["vae.kl"]["tests"][0]["message"] for row in rows)
+    assert "SPY" in first
+    assert first == again, "the same file gets the same grade"
+    assert first != other
+
+
+def test_messages_do_not_give_answers_away(grader: Grader) -> None:
+    """The tests want four digits; a message has three."""
+    nearly = f"def kl_divergence(mu, logvar):\n    return {RIGHT} * {{}}"
+    for factor, says in (("1.0002", "not exactly enough"), ("1.3", "expected")):
+        row = grader.grade("nearly", notebook([nearly.format(factor)]))
+        message = row["exercises"]["vae.kl"]["tests"][0]["message"]
+        assert says in message
+        assert not re.search(r"\d\.\d{4}|\d\d\.\d\d", message), message

@@ -15,8 +15,9 @@ import torch
 
 from coursekit.grading.gradebook.bank import notebook
 from coursekit.grading.gradebook.notebook import program, read
+from coursekit.grading.sandbox import levels
 from coursekit.grading.sandbox.errors import AnswerError, NoSandbox, NotAttempted, ServerLost
-from coursekit.grading.sandbox.levels import LEVELS, Walls, prepare, start
+from coursekit.grading.sandbox.levels import LEVELS, UNFILTERED, Walls, prepare, start
 from coursekit.grading.sandbox.server import Limits
 from coursekit.grading.sandbox.student import Student
 
@@ -75,6 +76,27 @@ def numbers():
 def path():
     import sys
     return sys.path
+def call(name, *numbers):
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = getattr(libc, name)(*map(ctypes.c_long, numbers))
+    return result, ctypes.get_errno()
+def key():
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    where = {"x86_64": 248, "aarch64": 217}[os.uname().machine]
+    kept = libc.syscall(where, b"user", b"answers", b"x", 1, -4)
+    return kept, libc.syscall(where + 2, 0, -3, 0), ctypes.get_errno()
+def thread():
+    import threading
+    found = []
+    other = threading.Thread(target=lambda: found.append(1))
+    other.start()
+    other.join()
+    child = os.fork()
+    if child == 0:
+        os._exit(3)
+    return found, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 '''  # fmt: skip
 
 
@@ -144,10 +166,45 @@ def test_walls(level, tmp_path):
             if Path(p).is_relative_to(Path.home())
         }, "of the home folder nothing but Python can be seen"
         if os.geteuid() == 0:
-            assert uid == 65534
+            assert uid not in (0, os.getpid()), "a user of the server's own"
         assert not server.warnings
     else:
         assert any("Weaker sandbox" in warning for warning in server.warnings)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine not in ("x86_64", "aarch64"),
+    reason="the filter is for Linux on two kinds of processors",
+)
+def test_no_keyrings_namespaces_or_hidden_memory(level):
+    """Keyrings are shared between submissions; the others give back rights, or hide memory."""
+    server, _ = level
+    user, mount = 0x10000000, 0x00020000
+    with student(server) as it:
+        call = it.function("call")
+        assert it.function("key")() == (-1, -1, 1)
+        assert call("unshare", user | mount) == (-1, 1)
+        assert call("syscall", {"x86_64": 56, "aarch64": 220}[os.uname().machine], user | 17, 0, 0,
+                    0, 0) == (-1, 1)  # fmt: skip
+        assert call("memfd_create", 0, 0) == (-1, 1)
+        assert call("shmget", 0, 2**30, 0o1600) == (-1, 1)
+        assert it.function("thread")() == ([1], 3), "threads and children are allowed"
+    assert UNFILTERED not in server.warnings
+
+
+def test_a_missing_filter_is_said(monkeypatch, tmp_path):
+    """Where kernel or processor does not allow it, grading goes on, and says so."""
+    worker = Path(levels.__file__).with_name("worker.py").read_text()
+    changed = worker.replace("        seccomp.forbid()\n", "")
+    assert changed != worker
+
+    def unfiltered(tools, refuse):
+        prepare(tools, refuse)
+        (tools / "worker.py").write_text(changed)
+
+    monkeypatch.setattr(levels, "prepare", unfiltered)
+    with contextlib.closing(start(Walls())) as server:
+        assert UNFILTERED in server.warnings
 
 
 @pytest.fixture
@@ -179,6 +236,18 @@ def test_python_below_tmp(name, python_below_tmp):
     assert "pyvenv.cfg" in kept[str(python_below_tmp)]
     assert not kept[str(inside)]
     assert not kept[str(beside)]
+
+
+def test_the_repository_is_out_of_sight(level):
+    """It holds every solution. Where it can be read, a warning says that files can."""
+    server, _ = level
+    root = Path(levels.__file__).parents[3]
+    with student(server) as it:
+        seen = it.function("look")([str(root / "solutions"), str(root / "tests")])
+    if server.level == "limits":
+        assert any("can read and write your files" in warning for warning in server.warnings)
+    else:
+        assert not any(seen.values()), "as if the folders were not there, or empty"
 
 
 def test_nothing_outlives_a_submission(level):

@@ -72,6 +72,28 @@ def test_what_modifies_a_needed_object_is_needed():
     ]  # fmt: skip
 
 
+def test_names_mean_what_they_meant_where_the_answer_was_defined():
+    helper, f, check = "def g(x): return 2", "def f(x): return g(x)", "check('a.f', f)"
+    reused = "g = g(1)"
+    assert needed(helper, f, check, reused) == [f"1: {helper}", f"2: {f}"]
+    assert needed(helper, f, reused) == [f"1: {helper}", f"2: {f}"]
+    assert needed(helper, f, reused, check)[-1] == f"3: {reused}", "as the last check saw it"
+    assert needed(f, helper) == [f"1: {f}", f"2: {helper}"], "cells in another order"
+    assert needed(f, check, "f = f(1)", helper) == [f"1: {f}", f"4: {helper}"]
+    assert needed(helper, f, "f = 3", f, check, "f = [f(1)]")[-1] == f"4: {f}"
+    assert needed("f = 3") == ["1: f = 3"]
+
+
+def test_what_a_call_of_the_notebooks_functions_changes():
+    add = "def add(k):\n  made[k] = 1"
+    both = "def both(): add(1)"
+    f = "def f(): return made"
+    assert needed("made = {}", add, both, "both()", "print(add)", f) == [
+        "1: made = {}", "2: def add(k):", "3: def both(): add(1)", "4: both()", f"6: {f}"
+    ]  # fmt: skip
+    assert needed("n = 0", "n += 1", "def f(): return n")[:2] == ["1: n = 0", "2: n += 1"]
+
+
 def test_redefinitions_decorators_and_chains():
     assert needed("def f(): pass", "f = g(f)", "def g(x): return x") == [
         "1: def f(): pass", "2: f = g(f)", "3: def g(x): return x"
@@ -85,6 +107,8 @@ def test_redefinitions_decorators_and_chains():
     ("cell", "expected"),
     [
         ("%matplotlib inline\nx = 1", "pass\nx = 1"),
+        ("!pip install \\\n  a \\\n  b\nx = 1", "pass\n\n\nx = 1"),
+        ("%time x = 1", "x = 1"),
         ("if a:\n    !ls -l\n", "if a:\n    pass\n"),
         ("files = !ls\ny = %pwd", "files = None\ny = None"),
         ("%%time\nx = 1", "\nx = 1"),
@@ -173,13 +197,41 @@ def test_prose():
         "f = " + "-" * 200_000 + "1",
         "f = x" + ".x" * 100_000,
         "f = (" * 5_000,
+        "".join(f"a{i} = " for i in range(50_000)) + "0\nf = a0",
+        "".join(f"a{i} = " for i in range(30_000))
+        + "0\nf = ["
+        + "".join(f"a{i}," for i in range(30_000))
+        + "]",
+        "".join(f"def f{i}(): global g{i}; g{i} = f{i + 1}()\n" for i in range(8_000))
+        + "def f(): global g0; return f0()\n"
+        + "f()\n" * 8_000,
+        "def f(): pass\n" + "f = g(f)\ncheck(f)\n" * 9_000,
     ],
-    ids=["spaces", "words", "lines", "chain", "line", "quotes", "lambdas", "minus", "dots", "open"],
+    ids=[
+        "spaces",
+        "words",
+        "lines",
+        "chain",
+        "line",
+        "quotes",
+        "lambdas",
+        "minus",
+        "dots",
+        "open",
+        "targets",
+        "reads",
+        "effects",
+        "checks",
+    ],
 )
 def test_reading_takes_no_time_that_grows_without_bound(source):
     """The grader itself reads notebooks, with no limit on time but that of its own care."""
     begin = time.process_time()
     alike.near_duplicates({name: alike.answer_code(notebook([source]), ["f"]) for name in "ab"})
+    parsed = code(source)
+    for name in ("f", "g", "f0", "a0"):
+        assert [parsed.cells(found) for found in parsed.slices(name)]
+    parsed.spelled(["f"])
     assert time.process_time() - begin < 20
 
 

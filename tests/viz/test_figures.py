@@ -111,7 +111,66 @@ def test_seeds_are_points_with_mean_and_deviation():
     assert any(len(x) and {np.nanmin(x), np.nanmax(x)} == {44.0, 48.0} for x in lines), "mean ± sd"
 
 
+def test_points_stand_in_panels_with_the_same_axes():
+    panels = {"a": (torch.tensor([1.0, 2]), torch.tensor([3.0, 4])), "b": (torch.ones(1),) * 2}
+    left, right = viz.show_points(panels, "true", "measured", equal=True).axes
+    assert [axes.get_title() for axes in (left, right)] == ["a", "b"]
+    assert (left.get_xlabel(), left.get_ylabel(), right.get_ylabel()) == ("true", "measured", "")
+    assert left.lines[0].get_ydata().tolist() == [3, 4]
+    assert left.get_ylim() == right.get_ylim()
+    with pytest.raises(ValueError, match=r"panel 'a' has values of shape \(2,\) and \(3,\)"):
+        viz.show_points({"a": (torch.ones(2), torch.ones(3))}, "x", "y")
+
+
 @pytest.mark.parametrize("results", [{}, {"VAE": [1.0], "GAN": []}])
 def test_a_group_without_a_result_is_named(results):
     with pytest.raises(ValueError, match=r"groups, without a result: (all|\['GAN'\])"):
         viz.show_seeds(results, "nats")
+
+
+def test_bars_of_bounds_end_at_the_evidence() -> None:
+    figure = viz.show_bounds({"wide": (-10.0, 9.0), "best": (-1.5, 0.5)})
+    (axes,) = figure.axes
+    ends = [bar.get_x() + bar.get_width() for bar in axes.patches[2:4]]  # of the gaps
+    assert ends == pytest.approx([-1.0, -1.0])
+    assert [bar.get_x() + bar.get_width() for bar in axes.patches[:2]] == [-10.0, -1.5]
+    with pytest.raises(ValueError, match="a gap is never negative"):
+        viz.show_bounds({"wrong": (-1.0, -0.5)})
+    with pytest.raises(ValueError, match="bounds is empty"):
+        viz.show_bounds({})
+
+
+def test_curves_share_an_axis_and_say_what_does_not_fit() -> None:
+    x = torch.linspace(1.0, 2.0, 5)
+    curves = {"line": x, "square": (x**2).requires_grad_()}
+    figure = viz.show_curves(x, curves, shaded={"area": x}, log=True, xlabel="x")
+    (axes,) = figure.axes
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["area", *curves]
+    assert axes.lines[1].get_ydata() == pytest.approx((x**2).numpy())
+    assert viz.show_curves(x, {"again": x}, axes=axes) is figure
+    with pytest.raises(ValueError, match="'short' has 4 values, but x has 5"):
+        viz.show_curves(x, {"short": x[1:]})
+    with pytest.raises(ValueError, match="5 is the most"):
+        viz.show_curves(x, {str(i): x for i in range(6)})
+
+
+def test_the_posterior_is_the_cut_divided_by_its_area() -> None:
+    from torch.distributions import Normal
+
+    def log_joint(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return Normal(0.0, 1.0).log_prob(z) + Normal(z, 1.0).log_prob(x)
+
+    prior = Normal(0.0, 1.0).log_prob
+    figure = viz.show_joint(log_joint, lambda z: z, prior, 1.0, codes=(-5, 5), readings=(-2, 4))
+    posterior = figure.axes[1].lines[0]
+    exact = Normal(0.5, 0.5**0.5).log_prob(torch.tensor(posterior.get_xdata())).exp()
+    assert posterior.get_ydata() == pytest.approx(exact.numpy(), abs=1e-5)
+
+
+def test_a_path_ends_in_a_mark() -> None:
+    mu, sigma = torch.linspace(-1, 1, 7), torch.linspace(0.1, 1, 5)
+    hill = -(mu**2) - (sigma[:, None] - 0.5) ** 2
+    figure = viz.show_landscape(mu, sigma, hill, [(0.9, 0.2, -1.0), (0.0, 0.5, 0.0)], top=0.0)
+    (axes,) = figure.axes
+    assert [list(line.get_xdata()) for line in axes.lines] == [[0.9, 0.0], [0.0]]

@@ -26,12 +26,19 @@ from coursekit.exercises import (
     gradients_of,
 )
 from coursekit.grading.sandbox.errors import AnswerError, NotAttempted, NoVerdict
+from coursekit.grading.sandbox.wire import result_of
 
 PUBLIC = b"public"
 """The secret that seeds the tests in `check`, where nothing is to be kept from the student."""
 
 SAME = 1e-4
 """Two answers behave alike if all numbers agree to this relative error."""
+
+
+_NO_GRADIENTS = (
+    "the call leaves gradients switched off for everything that follows; write "
+    "`with torch.no_grad():` in place of torch.set_grad_enabled(False)"
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ def run_test(exercise: Exercise, test: Test, answer: Answer, secret: bytes) -> O
     with seeded(secret, f"{exercise.id}/{test.name}") as generator:
         try:
             test.run(answer, generator)
+            if not torch.is_grad_enabled():
+                raise Failed(_NO_GRADIENTS)
             passed = True
         except (NotAttempted, NoVerdict):
             raise
@@ -69,6 +78,8 @@ def run_test(exercise: Exercise, test: Test, answer: Answer, secret: bytes) -> O
         except Exception as error:  # the test could not digest what the answer returned
             said = f"the result is not of the kind that the contract asks for ({error})"
             message = test.hint if test.hidden else said
+        if not passed and not test.hidden and not torch.is_grad_enabled():
+            message = _NO_GRADIENTS  # it is why later comparisons of gradients fail as well
     return Outcome(
         test.name,
         test.hidden,
@@ -174,7 +185,7 @@ def guarded(function: Callable[..., Any]) -> Answer:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            return result_of(function, args, kwargs)
         except NotImplementedError as error:
             raise NotAttempted("not attempted yet") from error
         except RecursionError as error:

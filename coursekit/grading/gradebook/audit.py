@@ -217,4 +217,6 @@ def _filled(value: Any, number: float) -> Any:
     if isinstance(value, tuple):
         made = [_filled(item, number) for item in value]
         return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
+    if isinstance(value, dict):
+        return {key: _filled(item, number) for key, item in value.items()}
     return value * 0 if isinstance(value, torch.Tensor | int | float) else value

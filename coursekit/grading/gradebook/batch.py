@@ -1,10 +1,15 @@
 """Grades many submissions: finds them, spreads the work, keeps every row as soon as it is there."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import multiprocessing.connection
 import multiprocessing.util
+import os
 import signal
+import stat
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -17,6 +22,7 @@ from coursekit.grading.gradebook.grade import (
     Assignment,
     Grader,
     Row,
+    abandon_here,
     close_here,
     digest_of_tests,
     grade_here,
@@ -46,10 +52,12 @@ def collect(paths: Sequence[Path], leave_out: Sequence[Path] = ()) -> list[Submi
     """
     found: list[Submission] = []
     for path in paths:
-        if path.is_dir():
+        if path.is_symlink():  # `given/*` of a shell holds the links of students
+            found.append(_file(path, _stem(path.name)))
+        elif path.is_dir():
             found += _in_folder(path, leave_out)
         elif path.exists():
-            found.append(_file(path, path.stem if path.suffix == ".ipynb" else path.name, None))
+            found.append(_file(path, _stem(path.name)))
         else:
             raise ValueError(f"there is no file or folder {str(path)!r}")
     if not found:
@@ -60,30 +68,64 @@ def collect(paths: Sequence[Path], leave_out: Sequence[Path] = ()) -> list[Submi
 def _in_folder(folder: Path, leave_out: Sequence[Path]) -> Iterator[Submission]:
     outside = [path.resolve() for path in leave_out]
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.resolve() in outside:
+        if path.name.startswith("."):
             continue
-        if path.is_dir() and not path.is_symlink():
-            inner = [
-                file
-                for file in sorted(path.rglob("*.ipynb"))
-                if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-            ]
-            for file in inner:
-                yield _file(file, str(file.relative_to(folder).with_suffix("")), folder)
-            if not inner:
-                yield Submission(path.name, None, "there is no notebook (.ipynb) in this folder")
-        else:
-            name = path.name.removesuffix(".ipynb")
-            yield _file(path, name, folder)
+        if path.is_symlink() or not _is_folder(path):
+            yield _file(path, _stem(path.name))
+        elif path.resolve() not in outside:
+            yield from _of_student(path, folder)
 
 
-def _file(path: Path, name: str, folder: Path | None) -> Submission:
-    name = name.encode(errors="replace").decode()  # a file's name need not be text
-    if folder is not None and not path.resolve().is_relative_to(folder.resolve()):
-        return Submission(name, None, "this is a link that leads out of the folder")
-    if path.suffix != ".ipynb":
+def _of_student(path: Path, folder: Path) -> Iterator[Submission]:
+    """The notebooks in a student's folder, at any depth. Links to folders are not followed."""
+    troubles: list[OSError] = []
+    notebooks = []
+    for place, folders, files in os.walk(path, onerror=troubles.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        notebooks += [
+            Path(place, name) for name in files if _is_notebook(name) and not name.startswith(".")
+        ]
+    for file in sorted(notebooks):
+        yield _file(file, _stem(str(file.relative_to(folder))))
+    for trouble in troubles:
+        name = str(Path(trouble.filename or path).relative_to(folder))
+        yield Submission(_text(name), None, f"this folder cannot be read: {trouble.strerror}")
+    if not notebooks and not troubles:
+        problem = "there is no notebook (.ipynb) in this folder"
+        yield Submission(_text(path.name), None, problem)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # then reading it will say why
+        return False
+
+
+def _is_notebook(name: str) -> bool:
+    return name.lower().endswith(".ipynb")
+
+
+def _stem(name: str) -> str:
+    return name[: -len(".ipynb")] if _is_notebook(name) else name
+
+
+def _text(name: str) -> str:
+    """A file's name need not be text."""
+    return name.encode(errors="replace").decode()
+
+
+def _file(path: Path, name: str) -> Submission:
+    name = _text(name)
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        return Submission(name, None, f"this file cannot be read: {error.strerror}")
+    if stat.S_ISLNK(mode):
+        return Submission(name, None, "this is a link, not a file; links are not followed")
+    if not _is_notebook(path.name):
         return Submission(name, None, "this is not a notebook (.ipynb)")
-    if not path.is_file():
+    if not stat.S_ISREG(mode):
         return Submission(name, None, "this is not a file")
     return Submission(name, path)
 
@@ -168,10 +210,17 @@ def _valid(row: Row, submission: Submission, tests: str) -> bool:
 
 
 def read_file(submission: Submission) -> bytes:
-    """The file's bytes; of one that is too large, enough to see that it is."""
+    """The file's bytes; of one that is too large, enough to see that it is.
+
+    OSError if it cannot be read, or is by now a link or a pipe.
+    """
     if submission.path is None:
         return submission.problem.encode()
-    with submission.path.open("rb") as file:
+    # Neither follow a link nor wait for a pipe's writer. Windows has neither flag.
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(submission.path, os.O_RDONLY | flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "this is not a file", str(submission.path))
         return file.read(MAX_BYTES + 1)
 
 
@@ -278,6 +327,10 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
     executor = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_start_process)
     try:
         yield executor
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
@@ -285,3 +338,19 @@ def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
 def _start_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that has the rows
     multiprocessing.util.Finalize(None, close_here, exitpriority=10)
+    signal.signal(signal.SIGTERM, _abandon)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that reads its rows is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _abandon(*_: object) -> None:
+    """End at once, with the sandbox and its folder, in the middle of a submission."""
+    abandon_here()
+    os._exit(1)

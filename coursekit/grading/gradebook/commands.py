@@ -1,10 +1,13 @@
 """`coursekit grade` and `coursekit audit`."""
 
 import argparse
+import contextlib
 import fnmatch
 import os
 import secrets
+import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +109,11 @@ def _rows(
             bar.write(f"{row['submission']}: {row['message']}", file=sys.stderr)
         bar.update()
 
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)  # what ends a job on a cluster leaves nothing behind
     how = {"jobs": args.jobs, "dask": args.dask, "force": args.force}
     with tqdm(total=len(chosen), unit="", desc=f"grading {args.chapter}", disable=None) as bar:
         try:
@@ -184,11 +192,11 @@ def _write(
     if args.gradescope:
         gradescope.write_autograder(args.out / "gradescope" / "autograder.zip", assignment)
     names = [exercise.function for exercise in exercises]
-    code = {
-        s.name: alike.answer_code(read_file(s), names)
-        for s in submissions
-        if s.path is not None and s.name in merged
-    }
+    code = {}
+    for submission in submissions:
+        if submission.path is not None and submission.name in merged:
+            with contextlib.suppress(OSError):  # its row says that it cannot be read
+                code[submission.name] = alike.answer_code(read_file(submission), names)
     pairs = alike.near_duplicates(code)
     reports.write(args.out / "index.html", reports.index(rows, exercises, pairs))
     table = reports.gradebook(rows, exercises, questions, merged)

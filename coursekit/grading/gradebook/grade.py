@@ -1,5 +1,6 @@
 """Grades submissions: one row for each, whatever it does."""
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -17,6 +18,7 @@ import torch
 import coursekit
 from coursekit import exercises
 from coursekit.exercises import Exercise, FreeText, Test
+from coursekit.grading.checks.difference import difference
 from coursekit.grading.checks.verdict import Outcome, behavior, guarded, recognize, run_test
 from coursekit.grading.gradebook import notebook
 from coursekit.grading.sandbox.errors import AnswerError, NoSandbox, NotAttempted, ServerLost
@@ -30,6 +32,9 @@ LOST = 2
 """After this many time-outs or crashes in an exercise, its other tests are not run."""
 
 MAX_PROSE = 20_000
+
+MAX_CELLS = 50
+"""How many cells with errors a row lists."""
 
 
 class BadTests(ValueError):
@@ -77,8 +82,9 @@ def self_test(found: Sequence[Exercise], secret: bytes) -> None:
 
 
 def sentences(exercise: Exercise, entry: Row) -> list[str]:
-    """What a student is told about the mistake that the exercise's entry in a row names."""
-    return [m.says for m in exercise.misconceptions if m.name == entry["misconception"]]
+    """What a student is told about an answer, from the exercise's entry in a row."""
+    known = [m.says for m in exercise.misconceptions if m.name == entry["misconception"]]
+    return known or [entry["difference"]] * bool(entry["difference"])
 
 
 def digest_of_tests(assignment: Assignment) -> str:
@@ -86,7 +92,7 @@ def digest_of_tests(assignment: Assignment) -> str:
     state = hashlib.sha256(f"{coursekit.__version__} {torch.__version__}".encode())
     source = Path(exercises.__file__).parent
     module = f"{_module(assignment.chapter)}.py"
-    for name in ("_exercise.py", "_helpers.py", module):
+    for name in ("_exercise.py", "_helpers.py", "_noise.py", module):
         state.update((source / name).read_bytes())
     for name, text in assignment.hidden:
         state.update(f"{name}\0{text}\0".encode())
@@ -112,6 +118,7 @@ class Grader:
             "tests": digest_of_tests(assignment),
         }
         self._server: Server | None = None
+        self._seed = assignment.secret
 
     @property
     def server(self) -> Server:
@@ -128,6 +135,8 @@ class Grader:
     def grade(self, name: str, data: bytes) -> Row:
         """The row of a submission. Trouble of ours gives `status: error` and no score."""
         begin = time.perf_counter()
+        # One for each file: what a hand-in is told about its inputs does not help the next one.
+        self._seed = hmac.digest(self.assignment.secret, hashlib.sha256(data).digest(), "sha256")
         row = self.empty(name, data)
         try:
             cells = notebook.read(data)
@@ -171,33 +180,67 @@ class Grader:
             text = notebook.prose(cells, question.id)
             row["prose"][question.id] = None if text is None else text[:MAX_PROSE]
         program = notebook.program(cells)
-        names = [exercise.function for exercise in self.exercises]
-        parts = program.needed(names)
-        if any(not program.defines(n) and _mentions(program, n) for n in names):
-            parts = program.everything()  # a name made in a way that reading does not show
-        server = self.server
-        with Student(server, self.assignment.walls.limits, parts, names) as student:
-            graded = {e.id: self._grade(e, program, student) for e in self.exercises}
-            errors = {**student.errors, **program.errors}
+        graded, errors = self._run(program)
+        errors |= program.errors
         row |= {
-            "exercises": graded,
+            "exercises": {e.id: graded[e.id] for e in self.exercises},
             "score": sum(entry["score"] for entry in graded.values()),
-            "cells": {str(number): errors[number] for number in sorted(errors)},
-            "sandbox": server.level,
-            "warnings": server.warnings,
+            "cells": _listed(errors),
+            "sandbox": self.server.level,
+            "warnings": self.server.warnings,
         }
+
+    def _run(self, program: notebook.Program) -> tuple[dict[str, Row], dict[int, str]]:
+        """The entries of all exercises, and the errors of cells, by number.
+
+        Each answer has a process of its own, in which only what it needs has run. Running
+        everything in the notebook is the last resort, for a name that is made in a way that
+        reading does not show; the errors of cells that do not mention it stay out.
+        """
+        by_name = {exercise.function: exercise for exercise in self.exercises}
+        spelled = {n: program.spelled([n]) for n in by_name if not program.defines(n)}
+        hidden = [name for name in by_name if spelled.get(name)]
+        ways = {name: program.slices(name) for name in by_name if name not in hidden}
+        absent = [name for name in ways if not program.defines(name)]
+        runs = [(program.cells(ways[n].pop(0)), [n]) for n in ways if n not in absent]
+        if absent:
+            runs.append((program.cells(ways[absent[0]][0]), absent))
+            ways |= {name: [] for name in absent}
+        if hidden:
+            runs.append((program.everything(), hidden))
+        graded: dict[str, Row] = {}
+        errors: dict[int, str] = {}
+        deadline = time.monotonic() + self.assignment.walls.limits.submission
+        for parts, names in runs:  # grows where a name held no function
+            with Student(self.server, self.assignment.walls.limits, parts, names) as student:
+                student.deadline = deadline
+                again = [n for n in names if ways.get(n) and not _defines(student, n)]
+                runs += [(program.cells(ways[name].pop(0)), [name]) for name in again]
+                for name in names:
+                    if name not in again:
+                        exercise = by_name[name]
+                        graded[exercise.id] = self._grade(exercise, program, student)
+                shown = student.errors if len(again) < len(names) else {}
+                if names == hidden:
+                    cells = set[int]().union(*(spelled[name] for name in hidden))
+                    shown = {number: shown[number] for number in shown if number in cells}
+                errors = shown | errors
+        return graded, errors
 
     def _grade(self, exercise: Exercise, program: notebook.Program, student: Student) -> Row:
         problem = self._problem(exercise, program, student)
         name: str | None = None
+        kind: str | None = None
         outcomes: list[Outcome] = []
         if problem is None:
             try:
-                outcomes, name = self._run_tests(exercise, student)
+                outcomes, name, kind = self._run_tests(exercise, student)
             except NotAttempted as error:
                 problem = str(error)
-            if any(not outcome.passed for outcome in outcomes):
-                student.end()  # what a wrong answer leaves behind must not reach the next one
+            # What an answer keeps of hidden inputs must not reach a public message of the next one.
+            # The cells run again for that. A fork of a process in which they have run would not do:
+            # a cell can map memory that all of its forks share.
+            student.end()
         if problem is not None:
             outcomes = [_not_run(test, problem) for test in exercise.tests]
         return {
@@ -208,6 +251,7 @@ class Grader:
             ],
             "problem": problem,
             "misconception": name,
+            "difference": kind,
         }
 
     def _problem(
@@ -216,7 +260,8 @@ class Grader:
         """Why the function cannot be tested at all, or None if it can."""
         name = exercise.function
         try:
-            student.ready()
+            if not student.ran:  # else it is known what there is
+                student.ready()
         except AnswerError as error:  # the cells alone took all the time
             return f"{name} was not reached: {error}"
         if name not in student.kinds:
@@ -232,8 +277,11 @@ class Grader:
             return f"there is no function {name} in this notebook{also}"
         return None if student.kinds[name] else f"{name} is not a function"
 
-    def _run_tests(self, exercise: Exercise, student: Student) -> tuple[list[Outcome], str | None]:
-        """The outcomes of all tests, and the mistake that the answer makes, if it is known.
+    def _run_tests(
+        self, exercise: Exercise, student: Student
+    ) -> tuple[list[Outcome], str | None, str | None]:
+        """The outcomes of all tests; the mistake that the answer makes, if it is known; if it is
+        not, a sentence about what kind of difference it makes.
 
         How the answer behaves is looked at by a process that has seen no hidden inputs, so that
         nothing it does with them can reach the student through the mistake that we name.
@@ -242,6 +290,7 @@ class Grader:
         lost = student.lost
         outcomes: dict[str, Outcome] = {}
         name: str | None = None
+        failed = False
         for hidden in (False, True):
             for test in exercise.tests:
                 if test.hidden is not hidden:
@@ -249,21 +298,35 @@ class Grader:
                 if student.lost - lost >= LOST:
                     outcomes[test.name] = _not_run(test, "not run: it hung or crashed before")
                 else:
-                    outcomes[test.name] = run_test(exercise, test, answer, self.assignment.secret)
+                    outcomes[test.name] = run_test(exercise, test, answer, self._seed)
             failed = any(not outcome.passed for outcome in outcomes.values())
             if failed and name is None and student.lost == lost:
                 if hidden:
                     student.end()
                 name = recognize(exercise, behavior(exercise, answer))
-        return [outcomes[test.name] for test in exercise.tests], name
+        kind = None
+        if failed and name is None and student.lost == lost:
+            kind = difference(exercise, answer)
+        return [outcomes[test.name] for test in exercise.tests], name, kind
 
 
 def _not_run(test: Test, why: str) -> Outcome:
     return Outcome(test.name, test.hidden, False, 0, test.points, why, 0.0)
 
 
-def _mentions(program: notebook.Program, name: str) -> bool:
-    return any(name in source for source in program.sources.values())
+def _defines(student: Student, name: str) -> bool:
+    """Whether there is a function of that name once the cells have run."""
+    with contextlib.suppress(AnswerError):
+        student.ready()
+    return student.kinds.get(name, False)
+
+
+def _listed(errors: dict[int, str]) -> dict[str, str]:
+    """The first errors of cells, by number, and a line that counts the others."""
+    listed = {str(number): errors[number] for number in sorted(errors)[:MAX_CELLS]}
+    if len(errors) > MAX_CELLS:
+        listed["…"] = f"{len(errors) - MAX_CELLS:,} more cells have errors"
+    return listed
 
 
 _lock = threading.Lock()
@@ -293,3 +356,9 @@ def close_here() -> None:
         if _grader is not None:
             _grader.close()
             _grader = None
+
+
+def abandon_here() -> None:
+    """The same in the middle of a submission, as a signal's handler does it."""
+    if _grader is not None:
+        _grader.close()

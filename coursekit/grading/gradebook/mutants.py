@@ -14,6 +14,10 @@ PAIRS = 12
 """At most so many combinations of two mistakes are tried for an exercise."""
 
 
+_EFFECTS = ("changes a module", "freezes a module", "leaves gradients switched off")
+"""Wrong whatever the results are; `behavior` looks at results and tensors only."""
+
+
 def mutants(exercise: Exercise) -> dict[str, Answer]:
     """By name: the wrong answers that behave otherwise than the solution.
 
@@ -25,7 +29,7 @@ def mutants(exercise: Exercise) -> dict[str, Answer]:
     return {
         name: answer
         for name, answer in found.items()
-        if name == "changes a module" or not alike(behavior(exercise, answer), right)
+        if name in _EFFECTS or not alike(behavior(exercise, answer), right)
     }
 
 
@@ -37,8 +41,10 @@ def _all(exercise: Exercise) -> Iterator[tuple[str, Answer]]:
     yield "constant", lambda *_, **__: exercise.solve(*copies(args))
     yield "computes in float16", _in_half(exercise.solve)
     yield "changes its inputs in place", _in_place(exercise.solve)
+    yield "leaves gradients switched off", _switches_off(exercise.solve)
     if any(isinstance(arg, nn.Module) for arg in args):
         yield "changes a module", _spoils_modules(exercise.solve)
+        yield "freezes a module", _freezes_modules(exercise.solve)
     for place, value in enumerate(other):
         if isinstance(value, Tensor | int | float):
             yield f"ignores argument {place + 1}", _ignores(exercise.solve, place, value)
@@ -119,6 +125,26 @@ def _spoils_modules(solve: Answer) -> Answer:
     return answer
 
 
+def _freezes_modules(solve: Answer) -> Answer:
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        result = solve(*args, **kwargs)
+        for arg in args:
+            if isinstance(arg, nn.Module):
+                arg.requires_grad_(False)
+        return result
+
+    return answer
+
+
+def _switches_off(solve: Answer) -> Answer:
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        result = solve(*args, **kwargs)
+        torch.set_grad_enabled(False)
+        return result
+
+    return answer
+
+
 def _ignores(solve: Answer, place: int, value: Any) -> Answer:
     def answer(*args: Any, **kwargs: Any) -> Any:
         if place < len(args) and (
@@ -137,4 +163,6 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, tuple):
         made = [_mapped(item, change) for item in value]
         return type(value)(*made) if hasattr(value, "_fields") else tuple(made)
+    if isinstance(value, dict):
+        return {key: _mapped(item, change) for key, item in value.items()}
     return value

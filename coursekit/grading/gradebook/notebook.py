@@ -1,17 +1,27 @@
 """Reads a notebook that someone handed in: as data, never by running it here."""
 
 import ast
+import builtins
+import itertools
 import json
 import re
-import symtable
 import warnings
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
+
+from coursekit.grading.gradebook.statements import Statement, spells, statement
 
 MAX_BYTES = 20 * 2**20
 MAX_CODE, MAX_STATEMENTS = 2**19, 20_000
 """Characters and top-level statements of a notebook that are read. What is beyond is no answer,
 and reading it here could take hours."""
+MAX_EFFECTS = 100
+"""Global names that functions of the notebook change, as far as they are followed."""
+
+Cells = list[tuple[int, str, list[int]]]
+"""What to run: a cell's number, its source, and which of its top-level statements."""
 
 
 class Unreadable(Exception):
@@ -24,21 +34,6 @@ class Cell:
     """Position in the notebook, from 1, markdown cells counted too."""
     code: bool
     source: str
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One top-level statement and the global names that it has to do with."""
-
-    cell: int
-    index: int
-    binds: frozenset[str]
-    changes: frozenset[str]
-    """Names whose object it modifies: `x.y = 1`, `x[0] = 1`, `x.append(1)`."""
-    reads: frozenset[str]
-    imports: bool
-    anything: bool
-    """A star import: it may bind any name."""
 
 
 def read(data: bytes) -> list[Cell]:
@@ -83,11 +78,17 @@ def plain(source: str) -> str:
     """A cell without IPython's magics, line for line; unchanged if it has none."""
     if re.match(r"\s*%%(?!time|capture|prun)", source):
         return ""  # another language, or a file to write
-    lines = re.sub(r"^\s*%%.*", "", source, count=1).split("\n")
-    return "\n".join(_plain(line) for line in lines)
+    lines, going_on = [], False
+    for line in re.sub(r"^\s*%%.*", "", source, count=1).split("\n"):
+        without = "" if going_on else _plain(line)
+        going_on = without != line and line.endswith("\\")  # `!pip install \\`, and more below
+        lines.append(without)
+    return "\n".join(lines)
 
 
 def _plain(line: str) -> str:
+    if match := re.match(r"(\s*)%time\s+(.+)", line):
+        return f"{match[1]}{match[2]}"
     if match := re.match(r"(\s*)(%|!|\?)", line):
         return f"{match[1]}pass"
     if match := re.match(r"([\w, \t]+=[ \t]*)[%!]", line):
@@ -95,6 +96,23 @@ def _plain(line: str) -> str:
     if re.match(r"\s*[\w.]+\?{1,2}\s*$", line):
         return "pass"
     return line
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What of a notebook has to run for one answer."""
+
+    name: str
+    until: int
+    """The place of the last statement that had run when the answer was defined, or last checked:
+    names mean what they meant then."""
+    places: frozenset[int]
+    """The statements that have to run. Some may lie beyond `until`: they bind what had no meaning
+    by then, as in a notebook whose cells were run in another order."""
+    settled: frozenset[str]
+    """The names that had a meaning by then."""
+    imports: frozenset[str]
+    """The text of the imports among the statements."""
 
 
 @dataclass(frozen=True)
@@ -108,36 +126,137 @@ class Program:
     """By cell: why it cannot be compiled."""
 
     def defines(self, name: str) -> bool:
-        return any(name in s.binds or s.anything for s in self.statements)
+        return name in self._makers or any(s.anything for s in self.statements)
 
-    def needed(self, names: Iterable[str]) -> list[tuple[int, str, list[int]]]:
+    def spelled(self, names: Iterable[str]) -> set[int]:
+        """The cells that may make one of these names in a way that reading does not show."""
+        return {
+            number
+            for number, source in self.sources.items()
+            if any(name in source and spells(ast.parse(source), name) for name in names)
+        }
+
+    def needed(self, names: Iterable[str]) -> Cells:
         """What has to run so that `names` are there: by cell, the indices of its statements.
 
         Statements that bind or modify a needed name are needed, and so are the names they read.
         The rest, training above all, is not run.
         """
-        modules = {n for s in self.statements if s.imports for n in s.binds}
-        makers: dict[str, list[Statement]] = {}
-        for s in self.statements:
-            for name in s.binds | (s.changes - modules):
-                makers.setdefault(name, []).append(s)
-        chosen = {s for s in self.statements if s.anything}
-        todo = [*names, *(name for s in chosen for name in s.reads)]
+        return self._by_cell({i for name in names for i in self.slices(name)[0].places})
+
+    def everything(self) -> Cells:
+        return self._by_cell(set(range(len(self.statements))))
+
+    def slices(self, name: str) -> list[Slice]:
+        """What has to run for an answer. Of two, the first is tried first: the second is for a
+        name that turns out to hold no function where it was bound last."""
+        bound = [i for i in self._makers.get(name, []) if self._is_bound(name, i)]
+        ends = {i: end for i, end in itertools.pairwise([*bound, len(self.statements)])}
+        checks = [i for i, s in enumerate(self.statements) if name in s.checks]
+        checked: dict[int, int] = {}  # by the place of a binding: that of its last check
+        for place in checks:
+            before = bisect_left(bound, place)
+            if before:
+                checked[bound[before - 1]] = place
+        known = [i for i in bound if name in self.statements[i].functions]
+        likely = [i for i in bound if name not in self.statements[i].results]
+        sure = max((i for i in likely if i in known or i in checked), default=None)
+        tries = [i for i in likely[-1:] if sure is None or (i > sure and sure not in checked)]
+        tries += [sure] if sure is not None else []
+        found = []
+        for place in tries or bound[-1:]:
+            until = checked.get(place)
+            if until is None:
+                until = self._as_defined(self._slice(name, place), ends[place])
+            found.append(self._slice(name, until))
+        return found or [self._slice(name, len(self.statements))]
+
+    def cells(self, found: Slice) -> Cells:
+        """What a slice runs: by cell, the indices of its statements."""
+        return self._by_cell(set(found.places))
+
+    def _slice(self, name: str, until: int) -> Slice:
+        always = [
+            i for i, s in enumerate(self.statements) if s.anything or (s.future and i <= until)
+        ]
+        chosen, settled, seen = set(always), set[str](), set[str]()
+        todo = [name, *(read for i in always for read in self.statements[i].reads)]
         while todo:
-            for s in makers.pop(todo.pop(), ()):
-                if s not in chosen:
-                    chosen.add(s)
-                    todo += s.reads
-        return self._by_cell(chosen)
+            name_read = todo.pop()
+            if name_read in seen:
+                continue
+            seen.add(name_read)
+            places = self._makers.get(name_read, [])
+            early = places[: bisect_right(places, until)]
+            if hasattr(builtins, name_read) or any(self._is_bound(name_read, i) for i in early):
+                settled.add(name_read)
+                places = early
+            for i in places:
+                if i not in chosen:
+                    chosen.add(i)
+                    todo += self.statements[i].reads
+        imports = frozenset(s.text for s in map(self.statements.__getitem__, chosen) if s.imports)
+        return Slice(name, until, frozenset(chosen), frozenset(settled), imports)
 
-    def everything(self) -> list[tuple[int, str, list[int]]]:
-        return self._by_cell(set(self.statements))
+    def _as_defined(self, first: Slice, end: int) -> int:
+        """Up to where all names keep the meaning that they had for this slice."""
+        for i in range(first.until + 1, end):
+            if self._binds(i) & first.settled and self.statements[i].text not in first.imports:
+                return i - 1
+        return end - 1
 
-    def _by_cell(self, chosen: set[Statement]) -> list[tuple[int, str, list[int]]]:
+    def _binds(self, place: int) -> frozenset[str]:
+        return self.statements[place].binds | self._effects.get(place, frozenset())
+
+    def _is_bound(self, name: str, place: int) -> bool:
+        return name in self.statements[place].binds or name in self._effects.get(place, ())
+
+    def _changes(self, place: int) -> frozenset[str]:
+        return self.statements[place].changes - self._modules
+
+    @cached_property
+    def _modules(self) -> frozenset[str]:
+        return frozenset(n for s in self.statements if s.imports for n in s.binds)
+
+    @cached_property
+    def _makers(self) -> dict[str, list[int]]:
+        """By name: the places of the statements that bind or modify it."""
+        makers: dict[str, list[int]] = {}
+        for i in range(len(self.statements)):
+            for name in self._binds(i) | self._changes(i):
+                makers.setdefault(name, []).append(i)
+        return makers
+
+    @cached_property
+    def _effects(self) -> dict[int, frozenset[str]]:
+        """By place: the names that are bound or modified by the functions that it calls."""
+        readers: dict[str, set[str]] = {}  # by name: the names whose definitions read it
+        owners: dict[str, set[str]] = {}  # by name: the functions that bind or modify it
+        for s in self.statements:
+            for name in s.reads:
+                readers.setdefault(name, set()).update(s.binds)
+            for name in s.later - self._modules:
+                owners.setdefault(name, set()).update(s.binds)
+        callers: dict[str, set[str]] = {}  # by function: the names that a call binds or modifies
+        for name in itertools.islice(owners, MAX_EFFECTS):
+            todo, seen = list(owners[name]), set[str]()
+            while todo:
+                function = todo.pop()
+                if function not in seen:
+                    seen.add(function)
+                    callers.setdefault(function, set()).add(name)
+                    todo += readers.get(function, ())
+        found = {
+            i: frozenset(name for call in s.calls for name in callers.get(call, ()))
+            for i, s in enumerate(self.statements)
+        }
+        return {i: names for i, names in found.items() if names}
+
+    def _by_cell(self, chosen: Collection[int]) -> Cells:
         cells: dict[int, list[int]] = {}
-        for statement in self.statements:
-            if statement in chosen:
-                cells.setdefault(statement.cell, []).append(statement.index)
+        for place in sorted(chosen):
+            statement = self.statements[place]
+            cells.setdefault(statement.cell, []).append(statement.index)
         return [(number, self.sources[number], indices) for number, indices in cells.items()]
 
 
@@ -156,7 +275,7 @@ def program(cells: Iterable[Cell]) -> Program:
             source, body = _parse(cell.source)
             if len(statements) + len(body) > MAX_STATEMENTS:
                 raise ValueError(f"the notebook has more than {MAX_STATEMENTS:,} statements")
-            statements += [_statement(cell.number, i, node) for i, node in enumerate(body)]
+            statements += [statement(cell.number, i, node) for i, node in enumerate(body)]
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None)
             where = f", line {line}" if line else ""
@@ -174,55 +293,6 @@ def _parse(source: str) -> tuple[str, list[ast.stmt]]:
         except SyntaxError:
             source = plain(source)
             return source, ast.parse(source).body
-
-
-def _statement(cell: int, index: int, node: ast.stmt) -> Statement:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        table = symtable.symtable(ast.unparse(node), "cell", "exec")
-    binds = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
-    reads = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
-    for scope in _scopes(table):
-        for symbol in scope.get_symbols():
-            if symbol.is_global() and symbol.is_referenced():
-                reads.add(symbol.get_name())
-            if symbol.is_declared_global() and symbol.is_assigned():
-                binds.add(symbol.get_name())
-    star = isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names)
-    return Statement(
-        cell,
-        index,
-        frozenset(binds),
-        frozenset(_changed(node)),
-        frozenset(reads),
-        isinstance(node, ast.Import | ast.ImportFrom),
-        star,
-    )
-
-
-def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    for child in table.get_children():
-        yield child
-        yield from _scopes(child)
-
-
-def _changed(node: ast.AST) -> Iterator[str]:
-    """Names at the root of what a statement modifies. Functions modify nothing until called."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-        return
-    if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-        yield from _root(node)
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        yield from _root(node.value.func) if isinstance(node.value.func, ast.Attribute) else ()
-    for child in ast.iter_child_nodes(node):
-        yield from _changed(child)
-
-
-def _root(node: ast.expr) -> Iterator[str]:
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    if isinstance(node, ast.Name):
-        yield node.id
 
 
 def prose(cells: Iterable[Cell], id: str) -> str | None:

@@ -1,6 +1,7 @@
 """Answers in prose: written out a question at a time, marked by hand, and read back."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -45,7 +46,7 @@ def merge(
         answer = answer or ""
         entered = before["points"].strip() if before else ""
         comment = before["comment"] if before else ""
-        if before and entered and before["answer"].split() != cell(answer).split():
+        if before and entered and cell(before["answer"]).split() != cell(answer).split():
             problems.append(f"{name}: the answer to {question.id} changed after it was marked")
             comment, entered = f"(before the answer changed: {entered} points) {comment}", ""
         points = _points(entered, question)
@@ -73,8 +74,23 @@ def sheet(marks: Mapping[str, Mark]) -> str:
 
 
 def cell(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """Text that a spreadsheet does not take for a formula, however it splits the line.
+
+    A sign that would begin a formula gets an apostrophe: at the beginning, and wherever a
+    spreadsheet that splits at semicolons, tabs or line ends would begin a cell. What cannot be
+    printed is left out, since some spreadsheets drop it and then see the sign.
+    """
+    text = _UNPRINTABLE.sub("", re.sub(r"\r\n?|\x85", "\n", text))
+    return _FORMULA.sub(r"\1'\2", text)
+
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SEPARATORS = r";\t\n\u2028\u2029"
+_FORMULA = re.compile(
+    rf"((?:^|(?<=[{_SEPARATORS}]))"
+    rf'(?:[^\S{_SEPARATORS}]|["\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff])*)'
+    r"([=+\-@\uff1d\uff0b\uff0d\uff20])"  # the last four are the full-width forms
+)
 
 
 def _points(entered: str, question: FreeText) -> float | None:
@@ -96,4 +112,4 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
             f"{path} must have the columns {', '.join(COLUMNS)} in every line; correct it, or move "
             "it away to start anew"
         )
-    return {line["submission"]: line for line in lines}
+    return {cell(line["submission"]): line for line in lines}

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from coursekit.exercises import Exercise, FreeText
@@ -67,6 +66,8 @@ def gradebook(
     marks: Mapping[str, Marks],
 ) -> str:
     """grades.csv: one line per submission. A formula in a name is kept from a spreadsheet."""
+    import pandas as pd
+
     ids, prose = [e.id for e in exercises], [q.id for q in questions]
     numbers = ["score", "max_score", *ids, *prose]
     lines = [
@@ -88,6 +89,8 @@ def index(
     rows: Sequence[Row], exercises: Sequence[Exercise], alike: Sequence[tuple[str, str, float]]
 ) -> str:
     """The instructor's page: who, which tests, which mistakes, who wrote the same."""
+    import pandas as pd
+
     graded = [row for row in rows if row["status"] == "graded"]
     tests = pd.DataFrame(_tests(graded), columns=["exercise", "test", "hidden", "passed"])
     rates = tests.groupby(["exercise", "test", "hidden"], sort=False)["passed"].mean()
@@ -118,5 +121,5 @@ def _told(graded: Sequence[Row], exercises: Sequence[Exercise]) -> Iterator[tupl
     by_id = {exercise.id: exercise for exercise in exercises}
     for row in graded:
         for id, entry in row["exercises"].items():
-            if id in by_id:
+            if id in by_id and entry["misconception"]:
                 yield from ((id, says) for says in sentences(by_id[id], entry))

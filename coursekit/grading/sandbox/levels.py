@@ -6,6 +6,7 @@ nothing but limits on time and memory.
 """
 
 import ast
+import contextlib
 import json
 import os
 import shutil
@@ -30,6 +31,13 @@ REFUSAL = (
     "this is coursekit's own answer to the exercise. It does not run while you are graded: "
     "write the function yourself"
 )
+
+UNFILTERED = (
+    "No filter for system calls works here (seccomp): submissions can leave messages for each "
+    "other in the kernel's keyrings, and hold more memory than they may."
+)
+
+PREFIX = "coursekit-grade-"
 
 START_SECONDS = 120
 
@@ -112,12 +120,32 @@ def _warnings(level: str, as_root: bool, reasons: list[str]) -> list[str]:
 
 
 def _start(level: str, nobody: bool, walls: Walls) -> Server:
-    folder = tempfile.TemporaryDirectory(prefix="coursekit-grade-")
+    _remove_abandoned()
+    folder = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")
     try:
         return _start_in(folder, level, nobody, walls)
     except BaseException:
         folder.cleanup()
         raise
+
+
+def _remove_abandoned() -> None:
+    """Remove the folders of graders of this user that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = path.name.removeprefix(PREFIX).split("-")[0]
+        with contextlib.suppress(OSError):
+            if owner.isdigit() and path.stat().st_uid == os.geteuid() and not _alive(int(owner)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _start_in(
@@ -136,7 +164,9 @@ def _start_in(
         "namespaces": level != "limits",
         "home": str(inside / "home"),
         "empty": _empty(level, walls.hidden, tools),
-        "nobody": nobody,
+        # A number of its own for each server: limits on processes count per user, and a fork bomb
+        # must not use up those of the submission beside it.
+        "user": 100_000 + os.getpid() if nobody else None,
         "memory": walls.limits.memory,
         "cpu_seconds": int(walls.limits.submission) + 10,
         # For an ordinary user without namespaces the count includes all that user's processes.
@@ -186,9 +216,12 @@ def _try(server: Server) -> None:
     # What a submission may still import must be there, and readable for the user it runs as.
     cell = "import os, torch\nopen(os.__file__).close()\nopen(torch.__file__).close()\n"
     cell += "def increment(x): return x + 1\n"
-    with Student(server, Limits(), [(1, cell, [0, 1, 2, 3])], ["increment"]) as student:
+    cell += "def filtered():\n try: os.close(os.memfd_create('x'))\n except OSError: return True\n"
+    with Student(server, Limits(), [(1, cell, [0, 1, 2, 3, 4])], ["increment"]) as student:
         try:
             right = student.function("increment")(1) == 2 and not student.errors
+            if sys.platform == "linux" and not student.function("filtered")():
+                server.warnings[:] = [UNFILTERED]
         except AnswerError as error:
             raise NoSandbox(f"it starts, but does not answer: {error}") from error
         if not right:
@@ -198,7 +231,7 @@ def _try(server: Server) -> None:
 def _empty(level: str, hidden: Iterable[str], tools: Path) -> list[str]:
     """Folders that appear empty, files that appear gone."""
     installed = [str(Path(path) / "coursekit") for path in _site_packages()]
-    chosen = [*hidden, *installed, _source()]
+    chosen = [*hidden, *installed, _source(), *_repository()]
     kept = [os.path.realpath(path) for path in _python()]
     own = []
     if level == "bubblewrap":  # has these for itself; what Python lies below stays read-only
@@ -224,6 +257,12 @@ def _within(path: str, folder: str) -> bool:
 
 def _source() -> str:
     return str(Path(coursekit.__file__).resolve().parent)
+
+
+def _repository() -> list[str]:
+    """The course's repository, with all solutions in it, where coursekit runs from a checkout."""
+    root = Path(coursekit.__file__).resolve().parent.parent
+    return [str(root)] if (root / "solutions").is_dir() else []
 
 
 def _site_packages() -> list[str]:
@@ -301,7 +340,7 @@ def prepare(tools: Path, refuse: Iterable[str]) -> None:
     Neither tests nor references are copied, so they are not on the disk that a student's code sees.
     """
     here = Path(__file__).parent
-    for name in ("worker.py", "wire.py"):
+    for name in ("worker.py", "wire.py", "seccomp.py"):
         shutil.copyfile(here / name, tools / name)
     source, copy = Path(coursekit.__file__).parent, tools / "coursekit"
     apart = shutil.ignore_patterns("__pycache__", "exercises", "grading", "cli.py")

@@ -13,6 +13,7 @@ from torch import Tensor
 from coursekit.grading.sandbox import wire
 from coursekit.grading.sandbox.errors import AnswerError, NotAttempted, ServerLost
 from coursekit.grading.sandbox.server import Limits, Server
+from coursekit.grading.sandbox.shared import Shared
 
 Cells = Sequence[tuple[int, str, Sequence[int]]]
 """What to run: a cell's number, its source, and which of its top-level statements."""
@@ -39,11 +40,14 @@ class Student:
         """By cell: what went wrong in it first."""
         self.lost = 0
         """How often its process hung or ended by itself."""
+        self.ran = False
+        """Whether the cells have run once, so that `errors` and `kinds` are known."""
         self.kinds: dict[str, bool] = {}
         """By name: whether it is callable, for the names that the cells define."""
         self._link: socket.socket | None = None
         self._lifeline: socket.socket | None = None
         self._calls = 0
+        self._lent = limits.submission
 
     def __enter__(self) -> "Student":
         return self
@@ -63,16 +67,24 @@ class Student:
     def ready(self) -> None:
         """Start the process and run the cells, if it is not there already.
 
-        A cell that takes too long or ends the process is left out the next time.
+        A cell that takes too long or ends the process is left out the next time. The time of cells
+        that run again is not the student's, within bounds: it prolongs the deadline.
         """
         while self._link is None:
             self._check_time()
+            begin = time.monotonic()
             try:
                 self._link, self._lifeline = self.server.fork()
             except OSError as error:
                 raise ServerLost(str(error)) from error
             stopped = self._run_cells()
-            if stopped is not None:
+            if self.ran:
+                again = min(time.monotonic() - begin, self._lent)
+                self._lent -= again
+                self.deadline += again
+            if stopped is None:
+                self.ran = True
+            else:
                 self.cells = [cell for cell in self.cells if cell[0] != stopped]
 
     def _run_cells(self) -> int | None:
@@ -119,10 +131,15 @@ class Student:
         """Call something in the student's process as if it were here.
 
         Gradients flow through the call. In-place changes of the arguments come back, and so do the
-        gradients of modules and the state of optimizers. torch's random numbers go on where the
-        student's code left them.
+        gradients and modes of modules and the state of optimizers. torch's random numbers go on
+        where the student's code left them, and gradients stay switched off if it does that.
         """
-        blobs: list[bytes] = []
+        with Shared() as shared:
+            return self._call(target, args, kwargs, shared)
+
+    def _call(
+        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shared: Shared
+    ) -> Any:
         self._calls += 1
         number = self._calls
         parameters = wire.parameters([args, kwargs])
@@ -130,27 +147,32 @@ class Student:
         def described(value: Any) -> wire.Message:
             if isinstance(value, Remote):
                 return value.reference()
-            return wire.given(value, blobs, parameters)
+            return wire.given(value, shared, parameters)
 
         request = {
             "do": "call",
             "call": number,
             "target": target,
-            "args": wire.encode([args, kwargs], blobs, described),
+            "args": wire.encode([args, kwargs], shared, described),
+            "spans": shared.spans,
             "grad": torch.is_grad_enabled(),
-            "rng": len(blobs),
         }
-        blobs.append(wire.content(torch.default_generator))
-        reply, incoming = self._ask(request, blobs, self.limits.call)
+        shared.store()
+        state = wire.content(torch.default_generator)
+        reply, incoming = self._ask(request, [state], self.limits.call, [shared.file])
         _raise(reply)
         try:
             result = wire.decode(reply["result"], incoming, self._remote)
             given = list(wire.leaves([args, kwargs]))
-            changed = dict(reply["changed"])
-            if len(changed) > len(given):
+            changed = {int(i): incoming[blob] for i, blob in dict(reply["changed"]).items()}
+            if not set(changed) <= set(range(len(given))):
                 raise wire.Malformed("more arguments came back than there are")
-            for index, blob in changed.items():
-                wire.restore(given[int(index)], incoming[blob])
+            for index, leaf in enumerate(given):
+                said = changed.get(index)
+                if said is None or said == wire.content(leaf):  # it may say so and be wrong
+                    said = shared.changed(leaf)
+                if said is not None:
+                    wire.restore(leaf, said)
             wire.restore(torch.default_generator, incoming[reply["rng"]])
             grads, states = wire.decode(reply["training"], incoming)
             for parameter, grad in zip(parameters, grads, strict=True):
@@ -163,6 +185,8 @@ class Student:
             if torch.is_grad_enabled() and inputs and any(flags):
                 linked = _Call.apply(self, number, outputs, flags, *inputs)
                 result = _replace(result, iter(linked))
+            wire.set_flags([args, kwargs], reply["flags"])
+            torch.set_grad_enabled(reply["grad"] is True)
         except (wire.Malformed, *wire.FORGED, RuntimeError) as error:
             raise AnswerError(f"it returns something that cannot be read: {error}") from error
         return result
@@ -180,7 +204,11 @@ class Student:
             raise AnswerError("its gradients cannot be read") from error
 
     def _ask(
-        self, request: wire.Message, blobs: list[bytes], seconds: float
+        self,
+        request: wire.Message,
+        blobs: list[bytes],
+        seconds: float,
+        files: Sequence[int] = (),
     ) -> tuple[wire.Message, list[bytes]]:
         assert self._link is not None
         now = time.monotonic()
@@ -188,7 +216,7 @@ class Student:
         request["id"] = self._calls
         try:
             self._link.settimeout(max(deadline - now, 0.001))
-            wire.send(self._link, request, blobs)
+            wire.send(self._link, request, blobs, files)
             reply, incoming = wire.receive(self._link, deadline)
         except TimeoutError as error:
             self.lost += 1

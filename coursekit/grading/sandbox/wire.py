@@ -13,7 +13,7 @@ import struct
 import textwrap
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -49,17 +49,30 @@ class Malformed(Exception):
     """The other side sent what it should not, or more than it may."""
 
 
-def send(link: socket.socket, message: Message, blobs: list[bytes]) -> None:
+def send(
+    link: socket.socket, message: Message, blobs: list[bytes], files: Iterable[int] = ()
+) -> None:
     head = json.dumps({**message, "sizes": [len(blob) for blob in blobs]}).encode()
-    link.sendall(b"".join([struct.pack(">I", len(head)), head, *blobs]))
+    data = b"".join([struct.pack(">I", len(head)), head, *blobs])
+    if files:
+        socket.send_fds(link, [data[:1]], list(files))
+        data = data[1:]
+    link.sendall(data)
 
 
-def receive(link: socket.socket, deadline: float | None = None) -> tuple[Message, list[bytes]]:
+def receive(
+    link: socket.socket, deadline: float | None = None, files: list[int] | None = None
+) -> tuple[Message, list[bytes]]:
     """The next message. TimeoutError at the deadline (time.monotonic), EOFError at the end.
 
     Each side waits for an answer before it speaks again, so what has arrived is one message.
+    `files` takes the files that come with it; without it none are accepted.
     """
     data = bytearray()
+    if files is not None:
+        first, given, _, _ = socket.recv_fds(link, 1, 1)
+        files += given
+        data += first
     _until(link, data, 4, deadline)
     start = 4 + int.from_bytes(data[:4], "big")
     if start > MAX_JSON:
@@ -119,6 +132,40 @@ def encode(value: Any, blobs: list[bytes], other: Callable[[Any], Message] | Non
     raise TypeError(f"a {type(value).__name__} cannot cross")
 
 
+def result_of(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What a call returns, in the one form in which `check` and the grader judge it.
+
+    The function gets lists and dicts of its own, so that it cannot change the caller's. Generators
+    are read; tuples and lists are plain ones; numpy's scalars and arrays without an axis are
+    numbers.
+    """
+    result = function(*map(_own, args), **{name: _own(value) for name, value in kwargs.items()})
+    return _simple(result)
+
+
+def _own(value: Any) -> Any:
+    if type(value) in (tuple, list):
+        return type(value)(map(_own, value))
+    return {key: _own(item) for key, item in value.items()} if type(value) is dict else value
+
+
+def _simple(value: Any) -> Any:
+    if isinstance(value, types.GeneratorType | map | zip):
+        value = list(value)
+    if isinstance(value, tuple):
+        return tuple(map(_simple, value))
+    if isinstance(value, list):
+        return [_simple(item) for item in value]
+    if type(value) is dict:
+        return {key: _simple(item) for key, item in value.items()}
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    for kind in (int, float):  # as of an enumeration
+        if isinstance(value, kind) and type(value) not in PLAIN:
+            return kind(value)
+    return value
+
+
 def given(value: Any, blobs: list[bytes], parameters: list[nn.Parameter]) -> Message:
     """What only crosses towards the worker: modules, functions, optimizers of `parameters`."""
     if isinstance(value, nn.Module):
@@ -142,6 +189,8 @@ def _tensor(value: Tensor, blobs: list[bytes]) -> Message:
     if value.numel() * value.element_size() > MAX_BLOBS:
         raise TypeError(f"a tensor larger than {MAX_BLOBS // 2**20} MB cannot cross")
     blobs.append(_bytes(value))
+    if (places := getattr(blobs, "places", None)) is not None:  # as of `Shared`
+        places.setdefault(id(value), []).append(len(blobs) - 1)
     return {
         "is": "tensor",
         "blob": len(blobs) - 1,
@@ -319,6 +368,9 @@ def _to_tensor(value: Message, blobs: list[bytes]) -> Tensor:
         raise ValueError("size")
     if not data:
         return torch.empty(shape, dtype=dtype)
+    if isinstance(data, memoryview):  # of memory that the grader sees
+        kept = torch.uint8 if dtype is torch.bool else dtype
+        return torch.frombuffer(data, dtype=kept).view(dtype).reshape(shape)
     if dtype is torch.bool:  # any other byte than 0 and 1 would be no bool
         return torch.frombuffer(bytearray(data), dtype=torch.uint8).ne(0).reshape(shape)
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
@@ -369,6 +421,26 @@ def leaves(value: Any) -> Iterator[Tensor | Generator]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from leaves(item)
+
+
+def flags(value: Any) -> list[bool]:
+    """What a call may change beside numbers: which tensors require a gradient, which mode modules
+    are in. In a fixed order."""
+    modes = [part.training for module in _of_kind(value, nn.Module) for part in module.modules()]
+    return [bool(getattr(leaf, "requires_grad", False)) for leaf in leaves(value)] + modes
+
+
+def set_flags(value: Any, found: list[bool]) -> None:
+    """Make them so. `Malformed` if they do not fit."""
+    there = list(leaves(value))
+    parts = [part for module in _of_kind(value, nn.Module) for part in module.modules()]
+    if len(found) != len(there) + len(parts) or not all(type(flag) is bool for flag in found):
+        raise Malformed("the arguments came back in another form")
+    for leaf, flag in zip(there, found, strict=False):
+        if isinstance(leaf, Tensor) and leaf.is_leaf and leaf.requires_grad != flag:
+            leaf.requires_grad_(flag)
+    for part, flag in zip(parts, found[len(there) :], strict=True):
+        part.training = flag
 
 
 def content(leaf: Tensor | Generator) -> bytes:

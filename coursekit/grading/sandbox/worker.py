@@ -8,14 +8,18 @@ answers the grader. The other is its lifeline, kept by this process: when the gr
 child is killed, and when it has ended the grader is told how.
 """
 
+import __future__
+
 import array
 import ast
 import builtins
 import contextlib
 import ctypes
+import functools
 import gc
 import json
 import linecache
+import mmap
 import os
 import resource
 import selectors
@@ -27,8 +31,9 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import seccomp  # type: ignore[import-not-found]  # it lies beside this file
 import torch
-import wire  # type: ignore[import-not-found]  # it lies beside this file
+import wire  # type: ignore[import-not-found]
 
 LINUX = sys.platform == "linux"
 libc = ctypes.CDLL(None, use_errno=True)
@@ -39,6 +44,9 @@ PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS =
 SYS_MOUNT_SETATTR = 442  # the same number on every architecture
 MADV_COLLAPSE = 25
 NOBODY = 65534
+FUTURES = functools.reduce(
+    int.__or__, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
 UNCONFINED = 77
 """Exit status of a student's process whose walls could not be put up."""
 
@@ -202,17 +210,23 @@ def confine(settings: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(HOME=home, TMPDIR=home, OMP_NUM_THREADS="1", MPLBACKEND="agg")
     limit(settings)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # where memory runs out, the submission ends and not the grader
     for capability in range(64 if LINUX else 0):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-    if settings["nobody"]:
+    if settings["user"] is not None:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        try:
+            os.setresuid(*3 * [settings["user"]])
+        except OSError:  # a container may have few users
+            os.setresuid(NOBODY, NOBODY, NOBODY)
     if LINUX:
         none = (ctypes.c_uint32 * 6)()
         libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), none)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # no server, no student
+        seccomp.forbid()
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -264,6 +278,8 @@ class Worker:
         self.main = types.ModuleType("__main__")
         self.main.__dict__.update(__builtins__=builtins, display=_ignore, get_ipython=_Ignored)
         sys.modules["__main__"] = self.main
+        self.flags = 0
+        """What `from __future__ import ...` has switched on, for later cells as well."""
         self.handles: list[Any] = []
         self.graphs: dict[int, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
 
@@ -274,7 +290,9 @@ class Worker:
         errors = []
         for i in statements:
             try:
-                exec(compile(ast.Module([body[i]], []), cell, "exec"), self.main.__dict__)
+                code = compile(ast.Module([body[i]], []), cell, "exec", self.flags)
+                self.flags |= code.co_flags & FUTURES
+                exec(code, self.main.__dict__)
             except BaseException as error:
                 errors.append({"statement": i, **_describe(error)})
         return {"errors": errors}
@@ -284,20 +302,20 @@ class Worker:
         return {"kinds": {n: callable(found[n]) for n in names if n in found}}
 
     def call(
-        self, message: dict[str, Any], blobs: list[bytes]
+        self, message: dict[str, Any], blobs: list[bytes], files: list[int]
     ) -> tuple[dict[str, Any], list[bytes]]:
-        decoded = wire.decode(message["args"], blobs, self._mine, trusted=True)
+        shared = attach(files[0], message["spans"])
+        decoded = wire.decode(message["args"], shared, self._mine, trusted=True)
         args, kwargs = wire.with_optimizers(decoded)
         before = [wire.content(leaf) for leaf in wire.leaves([args, kwargs])]
         inputs = [x for x in wire.leaves([args, kwargs]) if getattr(x, "requires_grad", False)]
-        torch.set_rng_state(wire._to_state(blobs[message["rng"]]))
+        torch.set_rng_state(wire._to_state(blobs[0]))
         function = self._target(message["target"])
         with torch.set_grad_enabled(message["grad"]):
-            result = function(*args, **kwargs)
-            if isinstance(result, types.GeneratorType | map | zip):
-                result = list(result)
+            result = wire.result_of(function, args, kwargs)
             outgoing: list[bytes] = []
             reply = {"result": wire.encode(result, outgoing, self._handle)}
+            reply["grad"] = torch.is_grad_enabled()
         outputs = [x for x in wire.leaves(result) if isinstance(x, torch.Tensor)]
         if inputs and any(x.requires_grad for x in outputs):
             self.graphs[message["call"]] = (outputs, inputs)
@@ -309,7 +327,7 @@ class Worker:
                 changed[i] = len(outgoing)
                 outgoing.append(after)
         outgoing.append(wire.content(torch.default_generator))
-        reply |= {"changed": changed, "rng": len(outgoing) - 1}
+        reply |= {"changed": changed, "rng": len(outgoing) - 1, "flags": wire.flags([args, kwargs])}
         grads = [parameter.grad for parameter in wire.parameters([args, kwargs])]
         states = [optimizer.state_dict() for optimizer in wire.optimizers([args, kwargs])]
         return reply | {"training": wire.encode([grads, states], outgoing)}, outgoing
@@ -352,10 +370,18 @@ class Worker:
         return self.handles[value["handle"]]
 
 
+def attach(file: int, spans: list[list[int]]) -> list[Any]:
+    """The worker's view of what the grader stored."""
+    view = memoryview(mmap.mmap(file, 0))
+    os.close(file)
+    return [view[start:end] for start, end in spans]
+
+
 def answer(link: socket.socket) -> None:
     worker = Worker()
     while True:
-        message, blobs = wire.receive(link)
+        files: list[int] = []
+        message, blobs = wire.receive(link, None, files)
         outgoing: list[bytes] = []
         try:
             match message["do"]:
@@ -364,7 +390,7 @@ def answer(link: socket.socket) -> None:
                 case "defined":
                     reply = worker.defined(message["names"])
                 case "call":
-                    reply, outgoing = worker.call(message, blobs)
+                    reply, outgoing = worker.call(message, blobs, files)
                 case "backward":
                     reply, outgoing = worker.backward(message, blobs)
         except BaseException as error:  # what the student made can raise wherever it is touched

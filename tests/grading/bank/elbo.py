@@ -74,6 +74,50 @@ def in_double(x, mu, sigma, eps):
     return (log_joint(x, z) - Normal(mu, sigma).log_prob(z)).mean(dim=0)
 
 
+# --- elbo.repair --------------------------------------------------------------------------------
+
+HALF_LOG_2PIE = 0.5 * math.log(2 * math.pi * math.e)
+
+
+@right("elbo.repair")
+def closed_form_entropy(x, mu, sigma, eps):
+    return log_joint(x, mu + sigma * eps).mean(0) + sigma.log() + HALF_LOG_2PIE
+
+
+@right("elbo.repair")
+def entropy_by_torch(x, mu, sigma, eps):
+    return log_joint(x, mu + sigma * eps).mean(dim=0) + Normal(mu, sigma).entropy()
+
+
+@right("elbo.repair")
+def likelihood_and_kl(x, mu, sigma, eps):
+    # log p(z) is averaged over the draws, so the closed form of the KL would be another estimate
+    z = mu + sigma * eps
+    explains = log_normal(x, z.exp(), 0.5).mean(0)
+    return explains + log_normal(z, 0.0, 1.0).mean(0) + 0.5 * (LOG_2PI + 1 + sigma.pow(2).log())
+
+
+@right("elbo.repair")
+def draw_by_draw(x, mu, sigma, eps):
+    total = sigma.log() + HALF_LOG_2PIE
+    for noise in eps:
+        total = total + log_joint(x, mu + sigma * noise) / len(eps)
+    return total
+
+
+@right("elbo.repair")
+def entropy_in_double(x, mu, sigma, eps):
+    x, mu, sigma, eps = (t.double() for t in (x, mu, sigma, eps))
+    return log_joint(x, mu + sigma * eps).mean(0) - (-sigma.log() - HALF_LOG_2PIE)
+
+
+@wrong("elbo.repair", says="expected")
+def all_terms_of_the_draws(x, mu, sigma, eps):
+    # subtracts the draws' own log q, but for the last draw only
+    z = mu + sigma * eps
+    return log_joint(x, z).mean(0) - Normal(mu, sigma).log_prob(z)[-1]
+
+
 # --- elbo.gaussian_kl ---------------------------------------------------------------------------
 
 
@@ -191,68 +235,6 @@ def marginal_likelihood(x, mu, logvar, eps, W, b, noise):
     return marginal.log_prob(x) + 0 * (mu + logvar).sum()
 
 
-# --- elbo.score_gradient ------------------------------------------------------------------------
-
-
-@right("elbo.score_gradient")
-def by_formula(f, z, mu, sigma):
-    return f * (z - mu) / sigma**2, f * ((z - mu) ** 2 - sigma**2) / sigma**3
-
-
-@right("elbo.score_gradient")
-def by_noise(f, z, mu, sigma):
-    eps = (z - mu) / sigma
-    return torch.stack([f * eps / sigma, f * (eps.square() - 1) / sigma]).unbind()
-
-
-@right("elbo.score_gradient")
-def by_autograd(f, z, mu, sigma):
-    with torch.enable_grad():
-        m = mu.detach().expand(len(z)).clone().requires_grad_()
-        s = sigma.detach().expand(len(z)).clone().requires_grad_()
-        log_q = Normal(m, s).log_prob(z.detach())
-        scores = torch.autograd.grad(log_q.sum(), [m, s])
-    return tuple(f * score for score in scores)
-
-
-@right("elbo.score_gradient")
-def draw_by_draw(f, z, mu, sigma):
-    for_mu, for_sigma = [], []
-    for value, code in zip(f, z, strict=True):
-        for_mu.append(value * (code - mu) / sigma / sigma)
-        for_sigma.append(value * (-1 / sigma + (code - mu) ** 2 / sigma**3))
-    return torch.stack(for_mu), torch.stack(for_sigma)
-
-
-@right("elbo.score_gradient")
-def as_a_list_in_double(f, z, mu, sigma):
-    f, d, sigma = f.double(), (z - mu).double(), sigma.double()
-    return [f * d * sigma**-2, f * (d**2 * sigma**-3 - sigma**-1)]
-
-
-@right("elbo.score_gradient")
-class ScoreGradient:
-    def __call__(self, f, z, mu, sigma):
-        return f * self.for_mu(z - mu, sigma), f * self.for_sigma(z - mu, sigma)
-
-    def for_mu(self, d, sigma):
-        return d / sigma**2
-
-    def for_sigma(self, d, sigma):
-        return (d / sigma - 1) * (d / sigma + 1) / sigma
-
-
-@wrong("elbo.score_gradient", says="expected 2 results")
-def only_mu(f, z, mu, sigma):
-    return f * (z - mu) / sigma**2
-
-
-@wrong("elbo.score_gradient", says="change a tensor that it was given")
-def shifts_in_place(f, z, mu, sigma):
-    z -= mu
-    return f * z / sigma**2, f * (z**2 - sigma**2) / sigma**3
-
-
 # --- elbo.iwae ----------------------------------------------------------------------------------
 
 
@@ -299,7 +281,75 @@ def through_softmax(log_w):
     return (log_w - torch.log_softmax(log_w, dim=0))[0] - math.log(len(log_w))
 
 
-@wrong("elbo.iwae", says="leaves the range of a float")
+@wrong("elbo.iwae", says="A small constant")
 def clamped(log_w):
-    # keeps the naive sum from 0 with a small constant, and so bounds every image from below
-    return torch.log(torch.exp(log_w).mean(0) + 1e-8) + 0 * log_w.exp().sum(0)
+    return torch.log(1e-8 + torch.exp(log_w).sum(0) / len(log_w))
+
+
+@wrong("elbo.iwae", says="leaves the range of a float")
+def naive(log_w):
+    return torch.log(torch.exp(log_w).sum(0) / len(log_w))
+
+
+@wrong("elbo.iwae", says="one maximum for all images")
+def one_maximum(log_w):
+    top = log_w.max()
+    return top + torch.exp(log_w - top).mean(0).log()
+
+
+# --- elbo.forward_fit ---------------------------------------------------------------------------
+
+
+@right("elbo.forward_fit")
+def moments(log_p, z):
+    p = torch.softmax(log_p, 0)
+    mu = p @ z
+    return mu, (p @ (z - mu).square()).sqrt()
+
+
+@right("elbo.forward_fit")
+def by_trapezoids(log_p, z):
+    p = torch.exp(log_p - log_p.max())
+    p = p / torch.trapezoid(p, z)
+    mu = torch.trapezoid(z * p, z)
+    return mu, torch.sqrt(torch.trapezoid((z - mu) ** 2 * p, z))
+
+
+@right("elbo.forward_fit")
+def by_logsumexp(log_p, z):
+    p = (log_p - torch.logsumexp(log_p, dim=0)).exp().double()
+    mu = (p * z).sum()
+    return mu, (p * (z - mu) * (z - mu)).sum() ** 0.5
+
+
+@right("elbo.forward_fit")
+def with_numpy(log_p, z):
+    p = np.exp((log_p - log_p.max()).double().numpy())
+    codes = z.double().numpy()
+    mu = np.average(codes, weights=p)
+    return float(mu), float(np.sqrt(np.average((codes - mu) ** 2, weights=p)))
+
+
+@right("elbo.forward_fit")
+def by_newton(log_p, z):
+    """Newton's method on the cross-entropy, which is convex in log sigma."""
+    p, z = torch.softmax(log_p.double(), 0), z.double()
+    mu = p @ z
+    log_sigma = torch.zeros((), dtype=torch.float64)
+    for _ in range(60):
+        ratio = p @ (z - mu) ** 2 * torch.exp(-2 * log_sigma)
+        log_sigma = log_sigma - (1 - ratio) / (2 * ratio)
+    return mu, log_sigma.exp()
+
+
+@wrong("elbo.forward_fit", says="expected 2 results")
+def only_the_mean(log_p, z):
+    return torch.softmax(log_p, 0) @ z
+
+
+@wrong("elbo.forward_fit", says="expected")
+def the_best_on_one_peak(log_p, z):
+    # the width of the highest peak, from the curvature: a Laplace approximation
+    k = log_p.argmax().clamp(1, len(z) - 2)
+    curve = (log_p[k - 1] - 2 * log_p[k] + log_p[k + 1]) / (z[1] - z[0]) ** 2
+    return z[k], (-1 / curve).sqrt()

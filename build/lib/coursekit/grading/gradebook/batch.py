@@ -1,0 +1,287 @@
+"""Grades many submissions: finds them, spreads the work, keeps every row as soon as it is there."""
+
+import contextlib
+import hashlib
+import json
+import multiprocessing.util
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from coursekit.files import write_text
+from coursekit.grading.gradebook.grade import (
+    Assignment,
+    Grader,
+    Row,
+    close_here,
+    digest_of_tests,
+    grade_here,
+)
+from coursekit.grading.gradebook.notebook import MAX_BYTES
+from coursekit.grading.sandbox.errors import NoSandbox
+
+RESULTS = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A file that was handed in, or what stands in its place."""
+
+    name: str
+    """The path below the folder that was given, without `.ipynb`."""
+    path: Path | None
+    problem: str = ""
+    """Why there is nothing to read."""
+
+
+def collect(paths: Sequence[Path], leave_out: Sequence[Path] = ()) -> list[Submission]:
+    """What was handed in: each file given, and in each folder its notebooks, at any depth.
+
+    A folder of a student without any notebook is a submission too, and so is a file beside the
+    notebooks that is none: they get a row that says so. ValueError if there is nothing at all.
+    """
+    found: list[Submission] = []
+    for path in paths:
+        if path.is_dir():
+            found += _in_folder(path, leave_out)
+        elif path.exists():
+            found.append(_file(path, path.stem if path.suffix == ".ipynb" else path.name, None))
+        else:
+            raise ValueError(f"there is no file or folder {str(path)!r}")
+    if not found:
+        raise ValueError(f"nothing to grade in {', '.join(repr(str(p)) for p in paths)}")
+    return _told_apart(found)
+
+
+def _in_folder(folder: Path, leave_out: Sequence[Path]) -> Iterator[Submission]:
+    outside = [path.resolve() for path in leave_out]
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.resolve() in outside:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            inner = [
+                file
+                for file in sorted(path.rglob("*.ipynb"))
+                if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+            ]
+            for file in inner:
+                yield _file(file, str(file.relative_to(folder).with_suffix("")), folder)
+            if not inner:
+                yield Submission(path.name, None, "there is no notebook (.ipynb) in this folder")
+        else:
+            name = path.name.removesuffix(".ipynb")
+            yield _file(path, name, folder)
+
+
+def _file(path: Path, name: str, folder: Path | None) -> Submission:
+    name = name.encode(errors="replace").decode()  # a file's name need not be text
+    if folder is not None and not path.resolve().is_relative_to(folder.resolve()):
+        return Submission(name, None, "this is a link that leads out of the folder")
+    if path.suffix != ".ipynb":
+        return Submission(name, None, "this is not a notebook (.ipynb)")
+    if not path.is_file():
+        return Submission(name, None, "this is not a file")
+    return Submission(name, path)
+
+
+def _told_apart(found: list[Submission]) -> list[Submission]:
+    """The same name may come from two paths: number the later ones."""
+    seen: dict[str, int] = {}
+    result = []
+    for submission in found:
+        number = seen[submission.name] = seen.get(submission.name, 0) + 1
+        name = submission.name if number == 1 else f"{submission.name} ({number})"
+        result.append(Submission(name, submission.path, submission.problem))
+    return result
+
+
+def read_rows(path: Path) -> dict[str, Row]:
+    """The last row of each submission. A line that an interruption tore is dropped."""
+    rows: dict[str, Row] = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                row = json.loads(line)
+                rows[row["submission"]] = row
+    return rows
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    write_text(path, "".join(map(_line, rows)))
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row) + "\n"
+
+
+def grade_all(
+    assignment: Assignment,
+    submissions: Sequence[Submission],
+    out: Path,
+    *,
+    jobs: int = 1,
+    dask: str | None = None,
+    force: bool = False,
+    done: Callable[[Row], None] = lambda row: None,
+) -> dict[str, Row]:
+    """Grade what has no valid row yet in OUT/results.jsonl; returns all rows, by name.
+
+    A row is valid if the file, the tests and the secret are those it was made with, and if it is no
+    `error`. `done` is called with each row, old or new. jobs: how many processes; dask: the address
+    of a `distributed` scheduler that takes the work instead.
+    """
+    results = out / RESULTS
+    rows = read_rows(results)
+    write_rows(results, rows.values())  # a torn last line must not swallow the next row
+    tests = digest_of_tests(assignment)
+    todo: list[Submission] = []
+    for submission in submissions:
+        row = rows.get(submission.name)
+        if not force and row is not None and _valid(row, submission, tests):
+            done(row)
+        else:
+            todo.append(submission)
+    with results.open("a", encoding="utf-8") as file:
+        for row in _grade(assignment, todo, jobs, dask):
+            file.write(_line(row))
+            file.flush()
+            rows[row["submission"]] = row
+            done(row)
+    order = {submission.name: i for i, submission in enumerate(submissions)}
+    rows = dict(sorted(rows.items(), key=lambda item: order.get(item[0], len(order))))
+    write_rows(results, rows.values())
+    return rows
+
+
+def _valid(row: Row, submission: Submission, tests: str) -> bool:
+    if row.get("status") == "error" or row.get("versions", {}).get("tests") != tests:
+        return False
+    try:
+        data = read_file(submission)
+    except OSError:
+        return False
+    return bool(row.get("sha256") == hashlib.sha256(data).hexdigest())
+
+
+def read_file(submission: Submission) -> bytes:
+    """The file's bytes; of one that is too large, enough to see that it is."""
+    if submission.path is None:
+        return submission.problem.encode()
+    with submission.path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _grade(
+    assignment: Assignment, todo: Sequence[Submission], jobs: int, dask: str | None
+) -> Iterator[Row]:
+    """A row for each submission, in the order in which they are done."""
+    here = Grader(assignment)  # for rows that need no sandbox
+    work = []
+    for submission in todo:
+        row = _unreadable(here, submission)
+        if row is None:
+            work.append(submission)
+        else:
+            yield row
+    if dask is None and jobs == 1:
+        try:
+            for submission in work:
+                yield _or_error(
+                    here, submission, lambda s: grade_here(assignment, s.name, read_file(s))
+                )
+        finally:
+            close_here()
+        return
+    queue, attempts = deque(work), Counter[str]()
+    while queue:
+        with _executor(jobs, dask) as executor:
+            yield from _through(executor, assignment, here, queue, attempts, 2 * jobs + 8)
+
+
+def _through(
+    executor: Executor,
+    assignment: Assignment,
+    here: Grader,
+    queue: deque[Submission],
+    attempts: Counter[str],
+    window: int,
+) -> Iterator[Row]:
+    """Empty the queue through an executor; returns early, with work left in it, if that breaks."""
+    pending: dict[Future[Row], Submission] = {}
+    broken = False
+    while pending or (queue and not broken):
+        # A window, not all at once: memory stays flat, and Ctrl-C has little to cancel.
+        while queue and not broken and len(pending) < window:
+            submission = queue.popleft()
+            try:
+                data = read_file(submission)
+                future = executor.submit(grade_here, assignment, submission.name, data)
+            except BrokenProcessPool:
+                queue.appendleft(submission)
+                broken = True
+            except OSError as error:
+                yield _error(here, submission, error)
+            else:
+                pending[future] = submission
+        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            submission = pending.pop(future)
+            try:
+                yield future.result()
+            except BrokenProcessPool as error:
+                broken = True
+                attempts[submission.name] += 1
+                if attempts[submission.name] < 2:
+                    queue.append(submission)
+                else:
+                    yield _error(here, submission, error)
+            except Exception as error:
+                yield _error(here, submission, error)
+
+
+def _unreadable(here: Grader, submission: Submission) -> Row | None:
+    if submission.path is not None:
+        return None
+    row = here.empty(submission.name, submission.problem.encode())
+    return row | {"status": "unreadable", "message": submission.problem}
+
+
+def _or_error(here: Grader, submission: Submission, grade: Callable[[Submission], Row]) -> Row:
+    try:
+        return grade(submission)
+    except NoSandbox:
+        raise
+    except Exception as error:
+        return _error(here, submission, error)
+
+
+def _error(here: Grader, submission: Submission, error: Exception) -> Row:
+    message = f"{type(error).__name__}: {error}"
+    return here.empty(submission.name, b"") | {"status": "error", "score": None, "message": message}
+
+
+@contextlib.contextmanager
+def _executor(jobs: int, dask: str | None) -> Iterator[Executor]:
+    if dask is not None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise ValueError("--dask needs the package `distributed`: install it first") from error
+
+        with Client(dask) as client:  # type: ignore[no-untyped-call]
+            yield client.get_executor(pure=False)  # the same notebook twice is two submissions
+        return
+    spawn = multiprocessing.get_context("spawn")  # a fork would copy torch's threads' locks
+    executor = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_start_process)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that has the rows
+    multiprocessing.util.Finalize(None, close_here, exitpriority=10)

@@ -1,0 +1,24 @@
+"""The training loops, what they can call, evaluation and checkpoints."""
+
+from coursekit.training.adversarial import fit_adversaries, gan_losses
+from coursekit.training.callbacks import tensorboard
+from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from coursekit.training.latents import fit_latents, infer_latents
+from coursekit.training.loop import evaluate, fit
+from coursekit.training.run import default_device
+from coursekit.training.schedules import warmup_cosine
+
+__all__ = [
+    "default_device",
+    "evaluate",
+    "fit",
+    "fit_adversaries",
+    "fit_latents",
+    "gan_losses",
+    "infer_latents",
+    "load_checkpoint",
+    "load_weights",
+    "save_checkpoint",
+    "tensorboard",
+    "warmup_cosine",
+]
