@@ -247,8 +247,10 @@ def _cover(path: str, kept: list[str]) -> Iterator[str]:
     if not any(_within(k, path) for k in kept):
         yield path
     elif path not in kept and os.path.isdir(path):
-        for name in sorted(os.listdir(path)):
-            yield from _cover(os.path.join(path, name), kept)
+        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+            # What is mounted on a link covers its target: `lib64` would hide Python's `lib`.
+            if not entry.is_symlink():
+                yield from _cover(entry.path, kept)
 
 
 def _within(path: str, folder: str) -> bool:
