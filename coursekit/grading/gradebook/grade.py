@@ -200,15 +200,15 @@ class Grader:
         by_name = {exercise.function: exercise for exercise in self.exercises}
         spelled = {n: program.spelled([n]) for n in by_name if not program.defines(n)}
         hidden = [name for name in by_name if spelled.get(name)]
-        ways = {name: program.slices(name) for name in by_name if name not in hidden}
-        absent = [name for name in ways if not program.defines(name)]
-        runs = [(program.cells(ways[n].pop(0)), [n]) for n in ways if n not in absent]
-        if absent:
-            runs.append((program.cells(ways[absent[0]][0]), absent))
-            ways |= {name: [] for name in absent}
+        ways = {name: program.slices(name) for name in by_name if program.defines(name)}
+        runs = [(program.cells(slices.pop(0)), [name]) for name, slices in ways.items()]
         if hidden:
             runs.append((program.everything(), hidden))
-        graded: dict[str, Row] = {}
+        graded = {
+            exercise.id: _entry(exercise, [], _absent(name, program))
+            for name, exercise in by_name.items()
+            if name not in ways and name not in hidden
+        }
         errors: dict[int, str] = {}
         deadline = time.monotonic() + self.assignment.walls.limits.submission
         for parts, names in runs:  # grows where a name held no function
@@ -241,18 +241,7 @@ class Grader:
             # The cells run again for that. A fork of a process in which they have run would not do:
             # a cell can map memory that all of its forks share.
             student.end()
-        if problem is not None:
-            outcomes = [_not_run(test, problem) for test in exercise.tests]
-        return {
-            "score": sum(outcome.score for outcome in outcomes),
-            "max_score": exercise.points,
-            "tests": [
-                asdict(outcome) | {"seconds": round(outcome.seconds, 4)} for outcome in outcomes
-            ],
-            "problem": problem,
-            "misconception": name,
-            "difference": kind,
-        }
+        return _entry(exercise, outcomes, problem, name, kind)
 
     def _problem(
         self, exercise: Exercise, program: notebook.Program, student: Student
@@ -268,13 +257,7 @@ class Grader:
             if any(name in s.binds for s in program.statements):
                 errors = [f"cell {n}: {text}" for n, text in sorted(student.errors.items())]
                 return f"{name} could not be defined. {'; '.join(errors)[:600]}"
-            broken = [f"cell {n}: {text}" for n, text in sorted(program.errors.items())]
-            if broken:
-                return f"there is no function {name}. {'; '.join(broken)[:600]}"
-            defined = {n for s in program.statements for n in s.binds}
-            alike = get_close_matches(name, defined, n=1, cutoff=0.6)
-            also = f": was it renamed to {alike[0]}?" if alike else ""
-            return f"there is no function {name} in this notebook{also}"
+            return _absent(name, program)
         return None if student.kinds[name] else f"{name} is not a function"
 
     def _run_tests(
@@ -308,6 +291,37 @@ class Grader:
         if failed and name is None and student.lost == lost:
             kind = difference(exercise, answer)
         return [outcomes[test.name] for test in exercise.tests], name, kind
+
+
+def _entry(
+    exercise: Exercise,
+    outcomes: list[Outcome],
+    problem: str | None,
+    name: str | None = None,
+    kind: str | None = None,
+) -> Row:
+    """What a row says of an exercise. With a problem, no test was run."""
+    if problem is not None:
+        outcomes = [_not_run(test, problem) for test in exercise.tests]
+    return {
+        "score": sum(outcome.score for outcome in outcomes),
+        "max_score": exercise.points,
+        "tests": [asdict(outcome) | {"seconds": round(outcome.seconds, 4)} for outcome in outcomes],
+        "problem": problem,
+        "misconception": name,
+        "difference": kind,
+    }
+
+
+def _absent(name: str, program: notebook.Program) -> str:
+    """Why there is no function of that name."""
+    broken = [f"cell {n}: {text}" for n, text in sorted(program.errors.items())]
+    if broken:
+        return f"there is no function {name}. {'; '.join(broken)[:600]}"
+    defined = {n for s in program.statements for n in s.binds}
+    alike = get_close_matches(name, defined, n=1, cutoff=0.6)
+    also = f": was it renamed to {alike[0]}?" if alike else ""
+    return f"there is no function {name} in this notebook{also}"
 
 
 def _not_run(test: Test, why: str) -> Outcome:
