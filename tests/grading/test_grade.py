@@ -532,3 +532,23 @@ def test_a_grader_that_is_ended_leaves_no_processes(tmp_path, number, jobs):
             patch.setattr("tempfile.tempdir", str(scratch))
             levels._remove_abandoned()
         assert not list(scratch.glob("coursekit-grade-*"))
+
+
+def test_a_process_that_ends_while_its_sandbox_starts_leaves_no_folder(tmp_path):
+    program = """
+import os, signal, threading, time
+from coursekit.grading.gradebook import batch
+from coursekit.grading.sandbox import levels
+
+def never_ready(tools, refuse):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+levels.prepare = never_ready
+batch._start_process()
+levels.start(levels.Walls())
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, timeout=120)
+    assert ended.returncode == 1
+    assert not list(tmp_path.iterdir())

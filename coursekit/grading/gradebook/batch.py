@@ -29,6 +29,7 @@ from coursekit.grading.gradebook.grade import (
 )
 from coursekit.grading.gradebook.notebook import MAX_BYTES
 from coursekit.grading.sandbox.errors import NoSandbox
+from coursekit.grading.sandbox.levels import remove_own
 
 RESULTS = "results.jsonl"
 
@@ -353,4 +354,5 @@ def _end_with_parent() -> None:
 def _abandon(*_: object) -> None:
     """End at once, with the sandbox and its folder, in the middle of a submission."""
     abandon_here()
+    remove_own()
     os._exit(1)
