@@ -19,17 +19,18 @@ each_notebook = pytest.mark.parametrize(
 )
 
 
+def listed(*which: str) -> list[str]:
+    """The files of these kinds, as `git ls-files` names the kinds; it reads .gitignore."""
+    command = ["git", "ls-files", *which, "--exclude-standard"]
+    return subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+
+
 def texts() -> dict[str, str]:
     """Every text file that is, or is about to be, in the repository."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.splitlines()
     found = {}
-    for name in listed:
+    for name in listed("--cached", "--others"):
         try:
             found[name] = (ROOT / name).read_text(encoding="utf-8")
         except (UnicodeDecodeError, FileNotFoundError):  # a picture; a file just deleted
@@ -57,6 +58,10 @@ def test_text_that_never_stands_here(why: str, pattern: str) -> None:
         for match in re.finditer(pattern, text)
     ]
     assert not found, f"{why}: {found}"
+
+
+def test_nothing_that_a_tool_built_is_in_the_repository() -> None:
+    assert not listed("--cached", "--ignored"), "git tracks files that .gitignore names"
 
 
 def test_slow_libraries_are_imported_late() -> None:
