@@ -227,7 +227,7 @@ def test_prose():
 def test_reading_takes_no_time_that_grows_without_bound(source):
     """The grader itself reads notebooks, with no limit on time but that of its own care."""
     begin = time.process_time()
-    alike.near_duplicates({name: alike.answer_code(notebook([source]), ["f"]) for name in "ab"})
+    alike.groups({name: alike.answer_code(notebook([source]), ["f"]) for name in "ab"})
     parsed = code(source)
     for name in ("f", "g", "f0", "a0"):
         assert [parsed.cells(found) for found in parsed.slices(name)]

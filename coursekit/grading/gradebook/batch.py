@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import multiprocessing.connection
 import multiprocessing.util
@@ -14,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coursekit.files import write_text
@@ -26,6 +27,7 @@ from coursekit.grading.gradebook.grade import (
     close_here,
     digest_of_tests,
     grade_here,
+    module,
 )
 from coursekit.grading.gradebook.notebook import MAX_BYTES
 from coursekit.grading.sandbox.errors import NoSandbox
@@ -169,27 +171,45 @@ def grade_all(
     jobs: int = 1,
     dask: str | None = None,
     force: bool = False,
+    again: Sequence[str] = (),
     done: Callable[[Row], None] = lambda row: None,
 ) -> dict[str, Row]:
     """Grade what has no valid row yet in OUT/results.jsonl; returns all rows, by name.
 
     A row is valid if the file, the tests and the secret are those it was made with, and if it is no
     `error`. `done` is called with each row, old or new. jobs: how many processes; dask: the address
-    of a `distributed` scheduler that takes the work instead.
+    of a `distributed` scheduler that takes the work instead. again: the exercises to grade anew in
+    files that have a row; their other entries stay as they are, whatever tests made them.
+
+    ValueError if OUT holds rows of another chapter.
     """
     results = out / RESULTS
     rows = read_rows(results)
+    own = module(assignment.chapter)
+    foreign = {row.get("chapter", own) for row in rows.values()} - {own}
+    if foreign:
+        raise ValueError(
+            f"{out} holds results of the chapter {' and '.join(sorted(foreign))}: choose another "
+            f"folder for {assignment.chapter}"
+        )
     write_rows(results, rows.values())  # a torn last line must not swallow the next row
     tests = digest_of_tests(assignment)
     todo: list[Submission] = []
+    partly: list[Submission] = []
     for submission in submissions:
         row = rows.get(submission.name)
-        if not force and row is not None and _valid(row, submission, tests):
+        if again and row is not None and row["status"] == "graded" and _same_file(row, submission):
+            partly.append(submission)
+        elif not force and row is not None and _valid(row, submission, tests):
             done(row)
         else:
             todo.append(submission)
+    some = replace(assignment, only=tuple(again))
     with results.open("a", encoding="utf-8") as file:
-        for row in _grade(assignment, todo, jobs, dask):
+        renewed = (
+            _renewed(rows[row["submission"]], row) for row in _grade(some, partly, jobs, dask)
+        )
+        for row in itertools.chain(_grade(assignment, todo, jobs, dask), renewed):
             file.write(_line(row))
             file.flush()
             rows[row["submission"]] = row
@@ -203,6 +223,18 @@ def grade_all(
 def _valid(row: Row, submission: Submission, tests: str) -> bool:
     if row.get("status") == "error" or row.get("versions", {}).get("tests") != tests:
         return False
+    return _same_file(row, submission)
+
+
+def _renewed(old: Row, new: Row) -> Row:
+    """The old row with those entries that were graded anew. Trouble leaves it as it was."""
+    if new["status"] != "graded":
+        return old
+    entries = old["exercises"] | new["exercises"]
+    return old | {"exercises": entries, "score": sum(e["score"] for e in entries.values())}
+
+
+def _same_file(row: Row, submission: Submission) -> bool:
     try:
         data = read_file(submission)
     except OSError:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from coursekit.exercises import Exercise, FreeText
     from coursekit.grading.gradebook.batch import Submission
     from coursekit.grading.gradebook.grade import Assignment, Row
+    from coursekit.grading.gradebook.roster import Student
 
 ERRORS, INTERRUPTED = 1, 130
 
@@ -46,6 +47,8 @@ def _add_grade(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--secret", type=Path, metavar="FILE", help="seeds the tests; default: made in --out")
     add("--only", action="append", metavar="NAME", help="only these submissions; * matches")
     add("--force", action="store_true", help="grade again what has a result")
+    add("--exercise", action="append", metavar="ID", help="grade only this exercise again")
+    add("--roster", type=Path, metavar="FILE", help="CSV with id, name, file: who is in the course")
     add(
         "--require-sandbox",
         nargs="?",
@@ -61,6 +64,7 @@ def _add_grade(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _grade(args: argparse.Namespace) -> int:
     import torch
 
+    from coursekit.grading.gradebook import roster
     from coursekit.grading.gradebook.batch import collect
     from coursekit.grading.gradebook.grade import load, self_test
 
@@ -71,13 +75,24 @@ def _grade(args: argparse.Namespace) -> int:
     chosen = [s for s in submissions if not args.only or _matches(s, args.only)]
     if not chosen:
         raise ValueError(f"--only: no submission is called {' or '.join(args.only)}")
+    students = None
+    if args.roster is not None:
+        students, strangers = roster.match(roster.read(args.roster), submissions)
+        for name in strangers:
+            print(f"{name}: nobody in the roster has this file", file=sys.stderr)
     args.out.mkdir(parents=True, exist_ok=True)
     assignment = _assignment(args)
     exercises, questions = load(assignment)
+    unknown = set(args.exercise or ()) - {exercise.id for exercise in exercises}
+    if unknown:
+        raise ValueError(
+            f"--exercise: {args.chapter} has no {' or '.join(sorted(unknown))}, only "
+            f"{', '.join(exercise.id for exercise in exercises)}"
+        )
     self_test(exercises, assignment.secret)
     try:
         rows, interrupted = _rows(args, assignment, chosen)
-        _write(args, assignment, rows, submissions, exercises, questions)
+        _write(args, assignment, rows, submissions, exercises, questions, students)
     except OSError as error:
         raise ValueError(
             f"cannot write into {args.out}: {error.strerror or error}. The rows so far are safe in "
@@ -107,6 +122,8 @@ def _rows(
             warned.add(warning)
         if row["status"] == "error":
             bar.write(f"{row['submission']}: {row['message']}", file=sys.stderr)
+        else:
+            bar.write(f"{row['submission']}: {_said(row)}")
         bar.update()
 
     def stop(*_: object) -> None:
@@ -114,12 +131,19 @@ def _rows(
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # what ends a job on a cluster leaves nothing behind
-    how = {"jobs": args.jobs, "dask": args.dask, "force": args.force}
+    again = args.exercise or ()
+    how = {"jobs": args.jobs, "dask": args.dask, "force": args.force, "again": again}
     with tqdm(total=len(chosen), unit="", desc=f"grading {args.chapter}", disable=None) as bar:
         try:
             return list(grade_all(assignment, chosen, args.out, **how, done=done).values()), False
         except KeyboardInterrupt:
             return list(read_rows(args.out / RESULTS).values()), True
+
+
+def _said(row: "Row") -> str:
+    if row["status"] == "unreadable":
+        return f"unreadable, {row['message']}"
+    return f"{row['score']:g} of {row['max_score']:g} points"
 
 
 def _matches(submission: "Submission", patterns: Sequence[str]) -> bool:
@@ -167,9 +191,18 @@ def _write(
     submissions: "list[Submission]",
     exercises: "list[Exercise]",
     questions: "list[FreeText]",
+    students: "list[Student] | None",
 ) -> None:
     """All reports, from the rows."""
-    from coursekit.grading.gradebook import alike, gradescope, prose, reports
+    from coursekit.grading.gradebook import (
+        alike,
+        gradescope,
+        overrides,
+        prose,
+        reports,
+        roster,
+        sheets,
+    )
     from coursekit.grading.gradebook.batch import read_file
 
     merged: dict[str, dict[str, prose.Mark]] = {row["submission"]: {} for row in rows}
@@ -182,24 +215,35 @@ def _write(
         reports.write(page, reports.reading(question, given))
         for name, mark in given.items():
             merged.setdefault(name, {})[question.id] = mark
+    by_hand = args.out / "overrides.csv"
+    if not by_hand.exists():
+        reports.write(by_hand, sheets.text(overrides.COLUMNS, ()))
+    rows, problems = overrides.apply(by_hand, rows)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    pages = reports.file_names((row["submission"] for row in rows), ".html")
     for row in rows:
         name = row["submission"]
-        page = args.out / "feedback" / reports.file_name(name, ".html")
-        reports.write(page, reports.feedback(row, exercises, merged[name]))
+        page = args.out / "feedback" / pages[name]
+        reports.write(page, reports.feedback(row, exercises, questions, merged[name]))
         if args.gradescope:
-            result = args.out / "gradescope" / reports.file_name(name, ".json")
+            result = args.out / "gradescope" / Path(pages[name]).with_suffix(".json")
             reports.write(result, gradescope.results(row, exercises))
     if args.gradescope:
         gradescope.write_autograder(args.out / "gradescope" / "autograder.zip", assignment)
     names = [exercise.function for exercise in exercises]
+    notes = roster.notes(list(merged), submissions, students)
     code = {}
     for submission in submissions:
-        if submission.path is not None and submission.name in merged:
+        # An earlier file of the same student is like the later one.
+        counts = "earlier" not in notes.get(submission.name, "")
+        if submission.path is not None and submission.name in merged and counts:
             with contextlib.suppress(OSError):  # its row says that it cannot be read
                 code[submission.name] = alike.answer_code(read_file(submission), names)
-    pairs = alike.near_duplicates(code)
-    reports.write(args.out / "index.html", reports.index(rows, exercises, pairs))
-    table = reports.gradebook(rows, exercises, questions, merged)
+    groups = alike.groups(code)
+    page = args.out / "index.html"
+    reports.write(page, reports.index(rows, exercises, groups, notes, students, pages))
+    table = reports.gradebook(rows, exercises, questions, merged, notes, students)
     reports.write(args.out / "grades.csv", table)
 
 

@@ -50,6 +50,8 @@ class Assignment:
     hidden: tuple[tuple[str, str], ...] = ()
     """Name and source of the instructor's own modules, which add tests."""
     walls: Walls = field(default_factory=Walls)
+    only: tuple[str, ...] = ()
+    """The exercises to grade; all if it is empty."""
 
 
 def load(assignment: Assignment) -> tuple[list[Exercise], list[FreeText]]:
@@ -91,8 +93,7 @@ def digest_of_tests(assignment: Assignment) -> str:
     """Changes when the tests, their inputs or the grader's version do."""
     state = hashlib.sha256(f"{coursekit.__version__} {torch.__version__}".encode())
     source = Path(exercises.__file__).parent
-    module = f"{_module(assignment.chapter)}.py"
-    for name in ("_exercise.py", "_helpers.py", "_noise.py", module):
+    for name in ("_exercise.py", "_helpers.py", "_noise.py", f"{module(assignment.chapter)}.py"):
         state.update((source / name).read_bytes())
     for name, text in assignment.hidden:
         state.update(f"{name}\0{text}\0".encode())
@@ -100,7 +101,8 @@ def digest_of_tests(assignment: Assignment) -> str:
     return state.hexdigest()[:16]
 
 
-def _module(chapter: str) -> str:
+def module(chapter: str) -> str:
+    """The module of coursekit.exercises that holds a chapter's exercises."""
     found, questions = exercises.chapter(chapter)
     return (found or questions)[0].id.split(".")[0]
 
@@ -111,6 +113,8 @@ class Grader:
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
         self.exercises, self.questions = load(assignment)
+        only = assignment.only
+        self._chosen = [e for e in self.exercises if not only or e.id in only]
         self.versions = {
             "coursekit": coursekit.__version__,
             "torch": torch.__version__,
@@ -161,6 +165,7 @@ class Grader:
     def empty(self, name: str, data: bytes) -> Row:
         return {
             "submission": name,
+            "chapter": module(self.assignment.chapter),
             "sha256": hashlib.sha256(data).hexdigest(),
             "status": "graded",
             "score": 0,
@@ -183,7 +188,7 @@ class Grader:
         graded, errors = self._run(program)
         errors |= program.errors
         row |= {
-            "exercises": {e.id: graded[e.id] for e in self.exercises},
+            "exercises": {e.id: graded[e.id] for e in self._chosen},
             "score": sum(entry["score"] for entry in graded.values()),
             "cells": _listed(errors),
             "sandbox": self.server.level,
@@ -197,7 +202,7 @@ class Grader:
         everything in the notebook is the last resort, for a name that is made in a way that
         reading does not show; the errors of cells that do not mention it stay out.
         """
-        by_name = {exercise.function: exercise for exercise in self.exercises}
+        by_name = {exercise.function: exercise for exercise in self._chosen}
         spelled = {n: program.spelled([n]) for n in by_name if not program.defines(n)}
         hidden = [name for name in by_name if spelled.get(name)]
         ways = {name: program.slices(name) for name in by_name if program.defines(name)}

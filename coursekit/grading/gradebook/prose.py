@@ -1,14 +1,13 @@
 """Answers in prose: written out a question at a time, marked by hand, and read back."""
 
-import csv
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 from coursekit.exercises import FreeText
+from coursekit.grading.gradebook import sheets
 from coursekit.grading.gradebook.grade import Row
+from coursekit.grading.gradebook.sheets import cell
 
 COLUMNS = ["submission", "answer", "points", "comment"]
 
@@ -36,12 +35,12 @@ def merge(
     The second value lists what is wrong in the file: such points do not count, and stay in it. If
     an answer has changed since it was marked, the points are moved to the comment.
     """
-    old = _read(path_of(folder, question))
+    old = {cell(x["submission"]): x for x in sheets.read(path_of(folder, question), COLUMNS)}
     merged, problems = {}, []
     for row in rows:
         name, answer = row["submission"], row.get("prose", {}).get(question.id)
         before = old.pop(cell(name), None)
-        if answer is None and before is None:
+        if row["status"] != "graded" and before is None:
             continue
         answer = answer or ""
         entered = before["points"].strip() if before else ""
@@ -49,7 +48,7 @@ def merge(
         if before and entered and cell(before["answer"]).split() != cell(answer).split():
             problems.append(f"{name}: the answer to {question.id} changed after it was marked")
             comment, entered = f"(before the answer changed: {entered} points) {comment}", ""
-        points = _points(entered, question)
+        points = sheets.points(entered, question.points)
         if entered and points is None:
             problems.append(
                 f"{name}: {entered!r} in {path_of(folder, question).name} is no number from 0 to "
@@ -57,59 +56,12 @@ def merge(
             )
         merged[name] = Mark(answer, points, comment, entered)
     for name, line in old.items():  # marked before, not handed in this time: nothing is lost
-        points = _points(line["points"].strip(), question)
+        points = sheets.points(line["points"], question.points)
         merged[name] = Mark(line["answer"], points, line["comment"], line["points"])
     return merged, problems
 
 
 def sheet(marks: Mapping[str, Mark]) -> str:
     """The CSV file to fill in: write a number under `points`, run the same command again."""
-    out = StringIO()
-    out.write("\ufeff")  # without it some spreadsheets do not read UTF-8
-    lines = csv.writer(out, lineterminator="\n")
-    lines.writerow(COLUMNS)
-    for name, mark in marks.items():
-        lines.writerow([cell(name), cell(mark.answer), mark.entered, mark.comment])
-    return out.getvalue()
-
-
-def cell(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula, however it splits the line.
-
-    A sign that would begin a formula gets an apostrophe: at the beginning, and wherever a
-    spreadsheet that splits at semicolons, tabs or line ends would begin a cell. What cannot be
-    printed is left out, since some spreadsheets drop it and then see the sign.
-    """
-    text = _UNPRINTABLE.sub("", re.sub(r"\r\n?|\x85", "\n", text))
-    return _FORMULA.sub(r"\1'\2", text)
-
-
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SEPARATORS = r";\t\n\u2028\u2029"
-_FORMULA = re.compile(
-    rf"((?:^|(?<=[{_SEPARATORS}]))"
-    rf'(?:[^\S{_SEPARATORS}]|["\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff])*)'
-    r"([=+\-@\uff1d\uff0b\uff0d\uff20])"  # the last four are the full-width forms
-)
-
-
-def _points(entered: str, question: FreeText) -> float | None:
-    try:
-        points = float(entered.replace(",", "."))
-    except ValueError:
-        return None
-    return points if 0 <= points <= question.points else None
-
-
-def _read(path: Path) -> dict[str, dict[str, str]]:
-    if not path.exists():
-        return {}
-    text = path.read_text(encoding="utf-8-sig")
-    semicolons = text.split("\n", 1)[0].count(";") >= len(COLUMNS) - 1  # some spreadsheets do
-    lines = list(csv.DictReader(StringIO(text, newline=""), delimiter=";" if semicolons else ","))
-    if any(line.get(column) is None for line in lines for column in COLUMNS):
-        raise ValueError(
-            f"{path} must have the columns {', '.join(COLUMNS)} in every line; correct it, or move "
-            "it away to start anew"
-        )
-    return {cell(line["submission"]): line for line in lines}
+    lines = [[cell(name), cell(m.answer), m.entered, m.comment] for name, m in marks.items()]
+    return sheets.text(COLUMNS, lines)
