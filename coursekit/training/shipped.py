@@ -15,6 +15,7 @@ from coursekit.models.vae import ConvVAE
 from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.loop import fit
 from coursekit.training.recipe import Recipe, vae_loss
+from coursekit.training.run import Precision
 from coursekit.training.schedules import warmup_cosine
 
 
@@ -52,8 +53,8 @@ def _faces(about: str, latent_dim: int, widths: Sequence[int] = WIDE) -> Recipe:
     )
 
 
-def _digits(about: str, build: Architecture) -> Recipe:
-    size, epochs, batch_size = 20_000, 60, 128
+def _digits(about: str, build: Architecture, epochs: int, precision: Precision) -> Recipe:
+    size, batch_size = 20_000, 128
     return Recipe(
         about=about,
         data="digits",
@@ -65,6 +66,7 @@ def _digits(about: str, build: Architecture) -> Recipe:
             "epochs": epochs,
             "batch_size": batch_size,
             "lr": warmup_cosine(2e-3, epochs * (size // batch_size)),
+            "precision": precision,
         },
     )
 
@@ -89,12 +91,16 @@ SHIPPED: dict[str, Recipe] = {
     "digits-vae-2": _digits(
         "VAE of digits, 2 latents",
         Architecture(SmallConvVAE, {"image_shape": (1, 28, 28), "latent_dim": 2}),
+        epochs=60,
+        precision="fp32",
     ),
     "digits-vae-16": _digits(
         "VAE of digits, 16 latents",
         Architecture(
             ConvVAE, {"image_shape": (1, 28, 28), "latent_dim": 16, "widths": (32, 64, 128)}
         ),
+        epochs=30,
+        precision="bf16",
     ),
     "digits-gan": _digits_gan("small GAN of digits", None),
     "digits-cgan": _digits_gan("small conditional GAN of digits", 10),
