@@ -63,8 +63,8 @@ def read(path: Path) -> NotebookNode:
 def smaller(nb: NotebookNode) -> NotebookNode:
     """The notebook with its large pictures in 256 colors, a quarter of their size.
 
-    On a dense screen a grid of color images has some hundred thousand bytes, and a notebook at most
-    1.5 million. Dithering keeps the gradients; pictures below LARGE stay as they are.
+    For dense screens a grid of color images takes up to 600,000 bytes, and a notebook may have 1.5
+    million. A picture below LARGE stays as it is.
     """
     nb = copy.deepcopy(nb)
     for cell in code_cells(nb):
