@@ -1,7 +1,9 @@
 """tools/: solutions/ -> book/, and the runs that give both their outputs."""
 
 import asyncio
+import base64
 import copy
+import io
 import os
 import shutil
 import signal
@@ -15,10 +17,12 @@ import chapters
 import make_student
 import margins
 import nbformat
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from coursekit.exercises import exercise
 
@@ -171,6 +175,29 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     chapters.write(tmp_path / "solutions" / "03_vae.ipynb", solution)
     chapters.write(tmp_path / "book" / "03_vae.ipynb", make_student.project(solution))
     return tmp_path
+
+
+def test_large_pictures_are_stored_in_256_colors_and_no_others_change() -> None:
+    def png(side: int) -> str:
+        noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(noise).save(buffer, "png", dpi=(200, 200))
+        return base64.b64encode(buffer.getvalue()).decode()
+
+    nb = notebook(code("show(1)"), code("show(2)"), code("print(3)"))
+    for cell, side in zip(nb.cells, (20, 200), strict=False):
+        cell.outputs = [new_output("display_data", data={"image/png": png(side), "text/plain": ""})]
+    nb.cells[2].outputs = [new_output("stream", text="x" * 2 * chapters.LARGE)]
+    before = copy.deepcopy(nb)
+    done = chapters.smaller(nb)
+    assert nb == before
+    assert [done.cells[i] == nb.cells[i] for i in range(3)] == [True, False, True]
+    with Image.open(
+        io.BytesIO(base64.b64decode(done.cells[1].outputs[0].data["image/png"]))
+    ) as picture:
+        assert (picture.size, picture.mode) == ((200, 200), "P")
+        assert picture.info["dpi"] == pytest.approx((200, 200), rel=0.01)
+    assert chapters.smaller(done) == done
 
 
 def test_drift_is_seen_whatever_has_drifted(course: Path) -> None:

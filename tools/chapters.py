@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import base64
 import copy
 import hashlib
+import io
 import os
 import platform
 import signal
@@ -26,6 +28,7 @@ from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.cache.main import JupyterCacheBase
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from PIL import Image
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +36,8 @@ BOOK = ROOT / "book"
 SOLUTIONS = ROOT / "solutions"
 CACHE = ROOT / "_build" / ".jupyter_cache"
 CELL_TIMEOUT = 900  # seconds; a chapter that hangs must not hang CI
+
+LARGE = 60_000  # characters of base64; a picture above is stored in 256 colors
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -52,6 +57,27 @@ def read(path: Path) -> NotebookNode:
             # `mystnb` holds a figure's alternative text.
             {key: cell.metadata[key] for key in ("tags", "mystnb") if cell.metadata.get(key)}
         )
+    return nb
+
+
+def smaller(nb: NotebookNode) -> NotebookNode:
+    """The notebook with its large pictures in 256 colors, a quarter of their size.
+
+    For dense screens a grid of color images takes up to 600,000 bytes, and a notebook may have 1.5
+    million. A picture below LARGE stays as it is.
+    """
+    nb = copy.deepcopy(nb)
+    for cell in code_cells(nb):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if len(data.get("image/png", "")) > LARGE:
+                with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as picture:
+                    reduced = picture.convert("RGB").quantize(256)
+                buffer = io.BytesIO()
+                reduced.save(buffer, "png", optimize=True, dpi=picture.info.get("dpi", (100, 100)))
+                shorter = base64.b64encode(buffer.getvalue()).decode()
+                if len(shorter) < 0.7 * len(data["image/png"]):  # else it was reduced before
+                    data["image/png"] = shorter
     return nb
 
 

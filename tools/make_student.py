@@ -150,7 +150,8 @@ def main() -> None:
     for name, nb in done.items():
         if name not in failed:
             book = name.startswith("book/")
-            chapters.write(chapters.ROOT / name, without_answers(nb) if book else nb)
+            nb = chapters.smaller(without_answers(nb) if book else nb)
+            chapters.write(chapters.ROOT / name, nb)
     if failed:
         sys.exit(f"Failed, and not written: {', '.join(failed)}. The errors stand above.")
 

@@ -85,7 +85,7 @@ def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
 
 def _fontsize(figure: "Figure") -> float:
     """In points: larger in a wide figure, which is shrunk to the page, on a phone to half."""
-    return max(10.0, 1.45 * figure.get_figwidth())
+    return max(10.0, 1.62 * figure.get_figwidth())
 
 
 def _draw(axes: "Axes", images: Tensor, columns: int) -> None:

@@ -196,49 +196,174 @@ def centers_its_input(codes, mask):
     return result
 
 
-# --- interpolation.traversal --------------------------------------------------------------------
+# --- interpolation.norm -------------------------------------------------------------------------
 
 
-@right("interpolation.traversal")
-def repeated(code, dim, values):
-    codes = code.repeat(len(values), 1)
-    codes[:, dim] = values
-    return codes
+@right("interpolation.norm")
+def three_terms(codes, w):
+    m = codes.mean(0)
+    s = (codes**2).sum(1).mean()
+    return w**2 * s + (1 - w) ** 2 * s + 2 * w * (1 - w) * (m @ m)
 
 
-@right("interpolation.traversal")
-def cloned(code, dim, values):
-    rows = []
-    for value in values:
-        row = code.clone()
-        row[dim] = value
-        rows.append(row)
-    return torch.stack(rows)
+@right("interpolation.norm")
+def center_and_spread(codes, w):
+    m = codes.mean(0)
+    spread = (codes - m).pow(2).sum(1).mean()
+    return m.dot(m) + (w**2 + (1 - w) ** 2) * spread
 
 
-@right("interpolation.traversal")
-def joined(code, dim, values):
-    left = code[:dim].expand(len(values), -1)
-    right_part = code[dim + 1 :].expand(len(values), -1)
-    return torch.cat([left, values[:, None], right_part], dim=1)
+@right("interpolation.norm")
+def by_variances(codes, w):
+    spread = codes.double().var(dim=0, correction=0).sum()
+    center = codes.double().mean(0).norm() ** 2
+    return (center + (1 - 2 * w.double() * (1 - w.double())) * spread).float()
 
 
-@right("interpolation.traversal")
-def one_hot(code, dim, values):
-    e = torch.zeros_like(code)
-    e[dim] = 1
-    return code + (values - code[dim])[:, None] * e
+@right("interpolation.norm")
+def one_weight_at_a_time(codes, w):
+    total = codes.sum(dim=0) / len(codes)
+    lengths = torch.stack([c @ c for c in codes.T]).sum() / len(codes)
+    out = [a * a * lengths + (1 - a) ** 2 * lengths + 2 * a * (1 - a) * total @ total for a in w]
+    return torch.stack(out)
 
 
-@right("interpolation.traversal")
-def where(code, dim, values):
-    return torch.where(torch.arange(len(code)) == dim, values[:, None], code)
+@right("interpolation.norm")
+def coordinate_by_coordinate(codes, w):
+    """Each coordinate of the point is a sum of two independent numbers: mean squared, variance."""
+    w = w[:, None]
+    mean = w * codes.mean(0) + (1 - w) * codes.mean(0)
+    variance = (w**2 + (1 - w) ** 2) * codes.var(0, unbiased=False)
+    return (mean**2 + variance).sum(1)
 
 
-@wrong("interpolation.traversal", says="change a tensor")
-def spoils_the_code(code, dim, values):
-    codes = code.repeat(len(values), 1)
-    codes[:, dim] = values
-    with torch.no_grad():
-        code[dim] = 0.0
-    return codes
+@wrong("interpolation.norm", says="40,000")
+def all_pairs(codes, w):
+    if len(codes) > 1000:
+        raise MemoryError("an array of pairs")
+    inner = (codes @ codes.T).mean()
+    square = codes.square().sum(1).mean()
+    return (w**2 + (1 - w) ** 2) * square + 2 * w * (1 - w) * inner
+
+
+@wrong("interpolation.norm", says="at index")
+def neighbors_as_pairs(codes, w):
+    z1, z2 = codes, codes.roll(1, dims=0)
+    return (w[:, None, None] * z1 + (1 - w[:, None, None]) * z2).square().sum(2).mean(1)
+
+
+# --- interpolation.shuffled ---------------------------------------------------------------------
+
+
+@right("interpolation.shuffled")
+def a_loop(codes, mask, orders):
+    lengths = []
+    for order in orders:
+        label = mask[order]
+        lengths.append((codes[label].mean(0) - codes[~label].mean(0)).norm())
+    return torch.stack(lengths)
+
+
+@right("interpolation.shuffled")
+def one_matrix_product(codes, mask, orders):
+    m = mask[orders].to(codes.dtype)
+    vectors = m @ codes / m.sum(1, keepdim=True)
+    vectors = vectors - (1 - m) @ codes / (1 - m).sum(1, keepdim=True)
+    return torch.linalg.vector_norm(vectors, dim=1)
+
+
+@right("interpolation.shuffled")
+def by_sums(codes, mask, orders):
+    """The sum of one group and of all codes give the sum of the other."""
+    n, k = len(codes), int(mask.sum())
+    with_label = torch.stack([codes[mask[o]].double().sum(0) for o in orders])
+    without = codes.double().sum(0) - with_label
+    return (with_label / k - without / (n - k)).pow(2).sum(1).sqrt().float()
+
+
+@right("interpolation.shuffled")
+def in_numpy(codes, mask, orders):
+    c, m = codes.numpy(), mask.numpy()
+    out = []
+    for order in orders.numpy():
+        label = m[order]
+        out.append(np.linalg.norm(c[label].mean(0) - c[~label].mean(0)))
+    return torch.tensor(np.array(out), dtype=codes.dtype)
+
+
+@right("interpolation.shuffled")
+def gathered(codes, mask, orders):
+    labels = torch.gather(mask.expand(len(orders), -1), 1, orders)
+    weights = labels / labels.sum(1, keepdim=True) - ~labels / (~labels).sum(1, keepdim=True)
+    return (weights @ codes).norm(dim=-1)
+
+
+@wrong("interpolation.shuffled", says="did not shuffle the labels")
+def codes_shuffled_as_well(codes, mask, orders):
+    out = []
+    for order in orders:
+        c, m = codes[order], mask[order]
+        out.append((c[m].mean(0) - c[~m].mean(0)).norm())
+    return torch.stack(out)
+
+
+# --- interpolation.matched ----------------------------------------------------------------------
+
+
+def vector(codes, mask):
+    return codes[mask].mean(0) - codes[~mask].mean(0)
+
+
+@right("interpolation.matched")
+def two_vectors(codes, mask, other):
+    return (vector(codes[other], mask[other]) + vector(codes[~other], mask[~other])) / 2
+
+
+@right("interpolation.matched")
+def four_means(codes, mask, other):
+    both, only = codes[mask & other].mean(0), codes[mask & ~other].mean(0)
+    second, none = codes[~mask & other].mean(0), codes[~mask & ~other].mean(0)
+    return 0.5 * (both - second) + 0.5 * (only - none)
+
+
+@right("interpolation.matched")
+def image_weights(codes, mask, other):
+    w = torch.zeros(len(codes), dtype=codes.dtype)
+    for m in (True, False):
+        for o in (True, False):
+            cell = (mask == m) & (other == o)
+            w[cell] = (1 if m else -1) / (2 * cell.sum())
+    return w @ codes
+
+
+@right("interpolation.matched")
+def a_saturated_regression(codes, mask, other):
+    """Least squares on both signs and their product: twice the weight of the first sign."""
+    a, b = 2 * mask.double() - 1, 2 * other.double() - 1
+    design = torch.stack([torch.ones_like(a), a, b, a * b], dim=1)
+    weights = torch.linalg.inv(design.T @ design) @ design.T @ codes.double()
+    return (2 * weights[1]).to(codes.dtype)
+
+
+@right("interpolation.matched")
+def with_a_loop(codes, mask, other):
+    total = torch.zeros(codes.shape[1])
+    for value in (0, 1):
+        members = other.int() == value
+        c, m = codes[members], mask[members]
+        total = total + vector(c, m)
+    return total / 2
+
+
+@wrong("interpolation.matched", says="the contract asks for equal weights")
+def weighted_by_size(codes, mask, other):
+    share = other.double().mean().float()
+    groups = vector(codes[other], mask[other]), vector(codes[~other], mask[~other])
+    return share * groups[0] + (1 - share) * groups[1]
+
+
+@wrong("interpolation.matched", says="at index")
+def linear_regression(codes, mask, other):
+    """Without the product of both attributes, least squares weights the groups unequally."""
+    design = torch.stack([torch.ones(len(codes)), mask.float(), other.float()], dim=1)
+    return torch.linalg.lstsq(design, codes).solution[1]
