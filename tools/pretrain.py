@@ -91,6 +91,7 @@ def _trained(name: str, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         "command": f"coursekit train {name}",
         "data": recipe.data,
         "resolution": list(recipe.resolution or (28, 28)),
+        **({"fixed": dict(recipe.fixed)} if recipe.fixed else {}),
         "images": recipe.size,
         "steps": state["step"],
         "seed": 0,
@@ -165,7 +166,8 @@ MEASURING = {"faces-reader": _reader, "digits-classifier": _classifier}
 
 def _picture(name: str, model: nn.Module, about: dict[str, Any]) -> None:
     """Reconstructions below their originals, and samples, as PNG for dense screens."""
-    test = data.load(about["data"], "test", 8, tuple(about["resolution"]))
+    size = tuple(about["resolution"])
+    test = data.load(about["data"], "test", 8, size, fixed=about.get("fixed"))
     x = test.images.float() / 255
     if hasattr(model, "encode"):
         rows = {"test": x, "rebuilt": rebuilt(model, x)}
