@@ -34,17 +34,19 @@ class MaskedConv(nn.Conv2d):
 class PixelDecoder(nn.Module):
     """Logits of each pixel, from the code and the pixels before it: (B, L), (B, C, H, W).
 
-    A masked 5x5 convolution, a masked 3x3 one, and a 1x1 one, all with `channels` channels. Each
-    row of the picture and each column is told the code by numbers of its own, so that a code can
-    say where a thing is.
+    A masked 5x5 convolution, a masked 3x3 one, and two 1x1 ones, with `channels` channels. The code
+    is added after the first: the same numbers at every pixel, or, with `places`, numbers of its own
+    for each row and for each column, so that a code can say where a thing is.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, channels: int) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], latent_dim: int, channels: int, places: bool
+    ) -> None:
         super().__init__()
         require.at_least("latent_dim", latent_dim, 1)
         colors, *size = image_shape
-        self.size = (size[0], size[1])
-        self.told = nn.Sequential(
+        self.size = (size[0], size[1]) if places else (1, 1)
+        self.code = nn.Sequential(
             nn.Linear(latent_dim, 64), nn.ReLU(), nn.Linear(64, channels * sum(self.size))
         )
         self.first = MaskedConv(colors, channels, 5, own=False)
@@ -53,10 +55,8 @@ class PixelDecoder(nn.Module):
         self.last = nn.Conv2d(channels, colors, 1)
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
-        told = self.told(z).view(len(z), -1, sum(self.size))
-        rows, columns = told.split(self.size, dim=2)
-        h = self.first(x) + rows[..., None] + columns[..., None, :]
-        h = h.relu()
+        rows, columns = self.code(z).view(len(z), -1, sum(self.size)).split(self.size, dim=2)
+        h = (self.first(x) + rows[..., None] + columns[..., None, :]).relu()
         h = (h + self.second(h)).relu()
         h = (h + self.third(h)).relu()
         return self.last(h)
@@ -99,15 +99,20 @@ class PixelVAE(VAE):
     """A VAE with a tiny autoregressive decoder, for pictures of zeros and ones.
 
     The decoder can draw well without a code, so training may leave the code empty: posterior
-    collapse. Chen et al. (2017), "Variational lossy autoencoder"; Gulrajani et al. (2017),
-    "PixelVAE". With an image_shape of (1, 16, 16), 4 latents and 16 channels, 45,625 parameters.
+    collapse. places: whether the code can say different things to different rows and columns.
+    Chen et al. (2017), "Variational lossy autoencoder"; Gulrajani et al. (2017), "PixelVAE". With
+    image_shape (1, 16, 16), 4 latents and 16 channels, 5,425 parameters in the decoder.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int], latent_dim: int, channels: int = 16
+        self,
+        image_shape: tuple[int, int, int],
+        latent_dim: int,
+        channels: int = 16,
+        places: bool = False,
     ) -> None:
         encoder, features = conv_encoder(image_shape, (16, 32))
-        decoder = PixelDecoder(image_shape, latent_dim, channels)
+        decoder = PixelDecoder(image_shape, latent_dim, channels, places)
         super().__init__(image_shape, latent_dim, encoder, features, decoder)
 
     def decode(self, z: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from coursekit.models import BurgessVAE, PixelVAE
 from coursekit.training.recipe import bound_loss
 
 
-@pytest.fixture
-def model():
+@pytest.fixture(params=[False, True], ids=["everywhere", "places"])
+def model(request):
     torch.manual_seed(0)
-    return PixelVAE((1, 8, 8), 3, channels=4)
+    return PixelVAE((1, 8, 8), 3, channels=4, places=request.param)
 
 
 def test_a_pixel_sees_only_those_before_it(model):
@@ -49,10 +49,12 @@ def test_metrics_losses_and_samples_work_with_it(model):
 
 
 def test_parameters_as_the_docstrings_say():
-    def count(module):
+    def count(module: torch.nn.Module) -> int:
         return sum(p.numel() for p in module.parameters())
 
     assert count(BurgessVAE().decoder) == 58_481
-    assert f"{count(PixelVAE((1, 16, 16), 4)):,} parameters" in (PixelVAE.__doc__ or "")
+    assert f"{count(PixelVAE((1, 16, 16), 4).decoder):,} parameters in the decoder" in (
+        PixelVAE.__doc__ or ""
+    )
     with pytest.raises(ValueError, match="32x32"):
         BurgessVAE((1, 28, 28))
