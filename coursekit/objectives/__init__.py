@@ -29,7 +29,7 @@ from coursekit.objectives.errors import (
 )
 from coursekit.objectives.quantization import VQLoss, perplexity, vq_loss
 from coursekit.objectives.schedules import cyclical_annealing, linear_annealing
-from coursekit.objectives.total_correlation import TCVAELoss, tcvae_loss, total_correlation
+from coursekit.objectives.tcvae import TCVAELoss, tcvae_loss, total_correlation
 
 __all__ = [
     "ELBO",

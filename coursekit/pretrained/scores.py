@@ -90,9 +90,9 @@ def _axes(model: VAE, test: ImageSet) -> Scores:
     factors = {name: v for name, v in test.factors.items() if v.unique().numel() > 1}
     columns = torch.stack([v.double() for v in factors.values()], dim=1)
     codes = metrics.encode(model, test)
-    best = metrics.rank_correlation(codes.means, columns).max(dim=0).values
+    best = metrics.rank_correlation(codes.means, columns).max(axis=0)
     scores = {
-        f"best correlation of {name}": c.item() for name, c in zip(factors, best, strict=True)
+        f"best correlation of {name}": float(c) for name, c in zip(factors, best, strict=True)
     }
     return scores | {"MIG": metrics.mig(codes.samples, columns)}
 
