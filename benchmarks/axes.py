@@ -1,13 +1,14 @@
 """Hearts by VAE, beta-VAE and beta-TCVAE, over seeds: does each factor get a dimension of its own?
 
-    python benchmarks/axes.py
+    python benchmarks/axes.py --runs runs
 
-Each run goes on from where it was interrupted. Chapter 4 plots the figures.
+Trains as tools/pretrain.py does, so that each of the models can be shipped. Each run goes on from
+where it was interrupted. Chapter 4 plots the figures.
 """
 
 import argparse
 import json
-import time
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -15,57 +16,50 @@ import record
 import torch
 
 from coursekit import data, metrics
-from coursekit.models import BurgessVAE
-from coursekit.training import fit, warmup_cosine
-from coursekit.training.recipe import tc_loss, vae_loss
-from coursekit.training.shipped import HEARTS, rising
+from coursekit.training.shipped import HEARTS, SHIPPED
 
-STEPS, SIZE = 1200, 10_000
-LOSSES = {
-    "VAE": vae_loss(),
-    "beta-VAE, 4": vae_loss(rising(4.0)),
-    "beta-VAE, 8": vae_loss(rising(8.0)),
-    "beta-TCVAE, 8": tc_loss(rising(8.0)),
-}
+sys.path.append(str(Path(__file__).parents[1] / "tools"))
+import pretrain
+
+NAMES = ("hearts-tcvae", "hearts-vae", "hearts-beta-vae")
+FACTORS = ("x", "y", "scale")
 
 
-def run(name: str, seed: int) -> dict[str, object]:
-    """Train one model and score it on images that it has not seen."""
-    begin = time.process_time()
-    train = data.load("shapes", size=SIZE, resolution=(32, 32), fixed=HEARTS)
+def run(name: str, seed: int, folder: Path) -> dict[str, object]:
+    """Train one model, or go on with it, and score it on images that it has not seen."""
+    epochs = SHIPPED[name].settings["epochs"]
+    origin = folder / "origin.json"
+    if not origin.exists() or json.loads(origin.read_text())["last"]["epoch"] < epochs:
+        pretrain.run(name, folder, seed)
+    model, about = pretrain.trained(name, folder, seed)
+    model.eval()
     test = data.load("shapes", "test", 2000, (32, 32), fixed=HEARTS)
-    torch.manual_seed(seed)
-    model = BurgessVAE()
-    settings = {"steps": STEPS, "batch_size": 64, "lr": warmup_cosine(2e-3, STEPS)}
-    fit(model, train, LOSSES[name], **settings, seed=seed, precision="bf16", progress=False)
-    factors = torch.stack([test.factors[key].double() for key in ("x", "y", "scale")], dim=1)
+    factors = torch.stack([test.factors[key].double() for key in FACTORS], dim=1)
     parts, codes = metrics.elbo(model, test), metrics.encode(model, test)
     return {
-        "loss": name,
+        "name": name,
         "seed": seed,
         "distortion": round(parts.reconstruction.mean().item(), 2),
         "rate": round(parts.kl.mean().item(), 3),
         "MIG": round(metrics.mig(codes.samples, factors), 4),
         "correlation": metrics.rank_correlation(codes.means, factors).round(3).tolist(),
-        "cpu_seconds": round(time.process_time() - begin, 1),
+        "commits": about["commits"],
+        "cpu_seconds": about["cpu_seconds"],
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], parents=[record.OPTIONS])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--run", type=Path, default=Path("runs/axes"), help="folder of single runs")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="as for tools/pretrain.py")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     commit = record.source(arguments.draft)
     rows = []
-    for seed, name in product(range(arguments.seeds), LOSSES):
-        path = arguments.run / f"{name}-{seed}.json"
-        if not path.exists():
-            record.write(path, run(name, seed))
-        rows.append(json.loads(path.read_text()))
+    for seed, name in product(range(arguments.seeds), NAMES):
+        rows.append(run(name, seed, pretrain.place(arguments.runs, name, seed)))
         print(rows[-1], flush=True)
-    figures = {"steps": STEPS, "train_images": SIZE, "factors": ["x", "y", "scale"], "runs": rows}
+    figures = {"factors": FACTORS, "runs": rows}
     record.save("axes", 0, figures, commit, folder=record.RECORDED)
 
 

@@ -94,7 +94,7 @@ def rising(beta: float) -> Callable[[int], float]:
 
 
 def hearts(about: str, loss: Loss) -> Recipe:
-    size, epochs, batch_size = 10_000, 20, 64
+    size, epochs, batch_size = 10_000, 8, 64
     return Recipe(
         about=about,
         data="shapes",
