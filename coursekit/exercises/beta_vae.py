@@ -387,11 +387,6 @@ def _codes(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
         values(2, "estimates the total correlation of the batch"),
         gradients(),
         values(
-            name="is 0 for one dimension",
-            hidden="With a single latent dimension nothing can depend on anything: L = 1 gives 0.",
-            inputs=lambda g: tuple(part[:, :1] for part in _codes(g)),
-        ),
-        values(
             name="holds far from all other images",
             hidden="Try posteriors that are narrow and far apart: sum densities by logsumexp.",
             inputs=lambda g: tuple(

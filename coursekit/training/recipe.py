@@ -63,13 +63,19 @@ def vae_loss(beta: float | Callable[[int], float] = 1.0) -> Loss:
     return loss
 
 
-def tc_loss(beta: Callable[[int], float]) -> Loss:
-    """The loss of a beta-TCVAE with Bernoulli likelihood; beta depends on the step."""
+def tc_loss(beta: float, warmup: Callable[[int], float]) -> Loss:
+    """The loss of a beta-TCVAE with Bernoulli likelihood.
+
+    warmup: of the step, from 0 to 1, weighs the KL and the total correlation together. (A beta
+    that began at 0 would reward total correlation.)
+    """
 
     def loss(model: VAE, batch: Batch, step: int) -> Any:
         mu, logvar = model.encode(batch.images)
         z = reparameterize(mu, logvar)
-        return tcvae_loss(batch.images, model.decode(z), mu, logvar, z, beta(step))
+        parts = tcvae_loss(batch.images, model.decode(z), mu, logvar, z, beta)
+        weighted = warmup(step) * (parts.loss - parts.reconstruction)
+        return parts._replace(loss=parts.reconstruction + weighted)
 
     return loss
 

@@ -94,7 +94,7 @@ def rising(beta: float) -> Callable[[int], float]:
 
 
 def hearts(about: str, loss: Loss) -> Recipe:
-    size, epochs, batch_size = 10_000, 8, 64
+    size, epochs, batch_size = 10_000, 12, 64
     return Recipe(
         about=about,
         data="shapes",
@@ -131,6 +131,6 @@ SHIPPED: dict[str, Recipe] = {
     "digits-gan": _digits_gan("small GAN of digits", None),
     "hearts-vae": hearts("VAE of hearts, beta = 1", vae_loss()),
     "hearts-beta-vae": hearts("beta-VAE of hearts, beta = 4", vae_loss(rising(4.0))),
-    "hearts-tcvae": hearts("beta-TCVAE of hearts, beta = 8", tc_loss(rising(8.0))),
+    "hearts-tcvae": hearts("beta-TCVAE of hearts, beta = 8", tc_loss(8.0, rising(1.0))),
     "digits-cgan": _digits_gan("small conditional GAN of digits", 10),
 }
