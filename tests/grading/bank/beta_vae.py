@@ -269,7 +269,7 @@ def with_where_in_double(signal, noise, beta):
 
 
 @right("beta_vae.rates")
-def with_numpy(signal, noise, beta):
+def logarithm_by_numpy(signal, noise, beta):
     variance = signal.numpy().astype(float) + noise**2
     return torch.from_numpy(np.maximum(0, np.log(variance / beta / noise**2) / 2))
 
