@@ -94,14 +94,14 @@ def rising(beta: float) -> Callable[[int], float]:
 
 
 def hearts(about: str, loss: Loss) -> Recipe:
-    size, epochs, batch_size = 10_000, 12, 64
+    size, epochs, batch_size = 10_000, 8, 64
     return Recipe(
         about=about,
         data="shapes",
         size=size,
         resolution=(32, 32),
         fixed=HEARTS,
-        build=Architecture(BurgessVAE, {"image_shape": (1, 32, 32), "latent_dim": 4}),
+        build=Architecture(BurgessVAE, {"image_shape": (1, 32, 32), "latent_dim": 3}),
         loop=fit,
         losses=(loss,),
         settings={
