@@ -239,7 +239,8 @@ def _ranks(column: Floats) -> Floats:
     """Places in the sorted column, 0 to N - 1; equal values share the mean of their places."""
     _, index, count = np.unique(column, return_inverse=True, return_counts=True)
     last = count.cumsum()
-    return cast(Floats, (last - (count + 1) / 2)[index])
+    ranks: Floats = (last - (count + 1) / 2)[index]
+    return ranks
 
 
 def _one_hot(columns: Floats) -> Floats:

@@ -82,7 +82,7 @@ class Autoregressive(Distribution):
         return Independent(pixels, 3).log_prob(value)
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Images (B, C, H, W), drawn pixel by pixel: one run of the decoder per pixel."""
         if sample_shape:
             raise ValueError(f"sample_shape is {tuple(sample_shape)}, but only () can be drawn")
