@@ -25,11 +25,15 @@ NAMES = ("hearts-tcvae", "hearts-vae", "hearts-beta-vae")
 FACTORS = ("x", "y", "scale")
 
 
+def finished(name: str, folder: Path) -> bool:
+    """Whether a run has reached its last epoch."""
+    origin, epochs = folder / "origin.json", SHIPPED[name].settings["epochs"]
+    return origin.exists() and json.loads(origin.read_text())["last"]["epoch"] == epochs
+
+
 def run(name: str, seed: int, folder: Path) -> dict[str, object]:
     """Train one model, or go on with it, and score it on images that it has not seen."""
-    epochs = SHIPPED[name].settings["epochs"]
-    origin = folder / "origin.json"
-    if not origin.exists() or json.loads(origin.read_text())["last"]["epoch"] < epochs:
+    if not finished(name, folder):
         pretrain.run(name, folder, seed)
     model, about = pretrain.trained(name, folder, seed)
     model.eval()
@@ -51,14 +55,17 @@ def run(name: str, seed: int, folder: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], parents=[record.OPTIONS])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--finished", action="store_true", help="train none, record what there is")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="as for tools/pretrain.py")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     commit = record.source(arguments.draft)
     rows = []
     for seed, name in product(range(arguments.seeds), NAMES):
-        rows.append(run(name, seed, pretrain.place(arguments.runs, name, seed)))
-        print(rows[-1], flush=True)
+        folder = pretrain.place(arguments.runs, name, seed)
+        if finished(name, folder) or not arguments.finished:
+            rows.append(run(name, seed, folder))
+            print(rows[-1], flush=True)
     figures = {"factors": FACTORS, "runs": rows}
     record.save("axes", 0, figures, commit, folder=record.RECORDED)
 
