@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Generator, Tensor
-from torch.distributions import Normal
 from torch.nn import functional as F
 
 from coursekit.exercises import FreeText, gradients, rand, randn, record, untouched, values
@@ -397,8 +396,8 @@ def _codes(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
         untouched(),
     ),
     mistakes={
-        "log_prob(z[:, None])": {
-            "log_prob(z)[None]": "You evaluate each draw under its own posterior only. q(z) is the "
+        "q.log_prob(z[:, None])": {
+            "q.log_prob(z)[None]": "You evaluate each draw under its own posterior only. q(z) is the "
             "average over the posteriors of all images: that takes a (B, B, L) tensor.",
         },
         "logvar / 2": {
@@ -455,7 +454,8 @@ def total_correlation(z, mu, logvar):
     # 3. The sum over l of log q(z_l), (B,).
     # 4. The average difference.
     ### BEGIN SOLUTION
-    log_q = Normal(mu, torch.exp(logvar / 2)).log_prob(z[:, None])
+    q = torch.distributions.Normal(mu, torch.exp(logvar / 2))
+    log_q = q.log_prob(z[:, None])
     log_n = math.log(len(z))
     joint = log_q.sum(dim=2).logsumexp(dim=1) - log_n
     marginals = (log_q.logsumexp(dim=1) - log_n).sum(dim=1)
