@@ -397,8 +397,8 @@ def _codes(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
     ),
     mistakes={
         "q.log_prob(z[:, None])": {
-            "q.log_prob(z)[None]": "You evaluate each draw under its own posterior only. q(z) is the "
-            "average over the posteriors of all images: that takes a (B, B, L) tensor.",
+            "q.log_prob(z)[None]": "You evaluate each draw under its own posterior only. q(z) is "
+            "the average over the posteriors of all images: that takes a (B, B, L) tensor.",
         },
         "logvar / 2": {
             "logvar": "logvar is log sigma^2; the standard deviation is exp(logvar / 2)."
