@@ -107,3 +107,20 @@ def test_bad_factors_are_named():
         shapes.images_from_factors({**good, "y": torch.tensor([0.0, math.nan])})
     none = {name: value[:0] for name, value in good.items()}
     assert shapes.images_from_factors(none).shape == (0, 1, 64, 64)
+
+
+def test_factors_that_are_held_leave_the_others_as_they_are():
+    free = data.load("shapes", size=600, resolution=(16, 16))
+    held = data.load(
+        "shapes", size=600, resolution=(16, 16), fixed={"shape": 2, "orientation": 0.0}
+    )
+    assert (held.labels == 2).all()
+    assert (held.factors["orientation"] == 0).all()
+    for name in ("scale", "x", "y"):
+        assert torch.equal(held.factors[name], free.factors[name])
+    again = shapes.images_from_factors(held.factors, (16, 16))
+    assert torch.equal(again, held.images)
+    with pytest.raises(ValueError, match="fixed names hue"):
+        data.load("shapes", size=1, fixed={"hue": 1.0})
+    with pytest.raises(ValueError, match="real set"):
+        data.load("optdigits", fixed={"shape": 1})

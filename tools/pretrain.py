@@ -37,7 +37,12 @@ import record
 PICTURES = chapters.BOOK / "_static" / "gallery"
 
 
-def run(name: str, folder: Path) -> None:
+def place(runs: Path, name: str, seed: int) -> Path:
+    """The folder of a run: that of a seed other than 0 says so."""
+    return runs / (f"{name}-{seed}" if seed else name)
+
+
+def run(name: str, folder: Path, seed: int = 0) -> None:
     """Train until the recipe's last epoch; what earlier calls have done is kept."""
     path = folder / "origin.json"
     earlier = json.loads(path.read_text()) if path.exists() else {"cpu_seconds": 0.0, "commits": []}
@@ -49,15 +54,16 @@ def run(name: str, folder: Path) -> None:
         origin = {"commits": commits, "machine": record.machine(), "cpu_seconds": spent}
         record.write(path, origin | {"last": row})
 
-    train(name, out=folder, resume=(folder / "last.pt").exists(), on_epoch=note)
+    resume = (folder / "last.pt").exists()
+    train(name, seed=seed, out=folder, resume=resume, on_epoch=note)
 
 
-def ship(name: str, folder: Path) -> None:
+def ship(name: str, folder: Path, seed: int = 0) -> None:
     """Write weights and card into the package, and the picture of the gallery."""
     if name in MEASURING:
         model, about = MEASURING[name]()
     else:
-        model, about = _trained(name, folder)
+        model, about = trained(name, folder, seed)
     path = pretrained.WEIGHTS / f"{name}.pt"
     path.parent.mkdir(exist_ok=True)
     pretrained.save(model, path)
@@ -72,7 +78,8 @@ def ship(name: str, folder: Path) -> None:
         _picture(name, model, about)
 
 
-def _trained(name: str, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+def trained(name: str, folder: Path, seed: int = 0) -> tuple[nn.Module, dict[str, Any]]:
+    """The model of a finished run, and what its card says of it."""
     recipe, origin = SHIPPED[name], json.loads((folder / "origin.json").read_text())
     architecture = recipe.build
     assert isinstance(architecture, Architecture)
@@ -88,12 +95,13 @@ def _trained(name: str, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         "model": architecture.kind.__name__,
         "arguments": architecture.arguments,
         "parameters": _parameters(model),
-        "command": f"coursekit train {name}",
+        "command": f"coursekit train {name}" + (f" --seed {seed}" if seed else ""),
         "data": recipe.data,
         "resolution": list(recipe.resolution or (28, 28)),
+        **({"fixed": dict(recipe.fixed)} if recipe.fixed else {}),
         "images": recipe.size,
         "steps": state["step"],
-        "seed": 0,
+        "seed": seed,
         "cpu_seconds": round(origin["cpu_seconds"]),
         "machine": origin["machine"],
         "commits": origin["commits"],
@@ -165,7 +173,8 @@ MEASURING = {"faces-reader": _reader, "digits-classifier": _classifier}
 
 def _picture(name: str, model: nn.Module, about: dict[str, Any]) -> None:
     """Reconstructions below their originals, and samples, as PNG for dense screens."""
-    test = data.load(about["data"], "test", 8, tuple(about["resolution"]))
+    size = tuple(about["resolution"])
+    test = data.load(about["data"], "test", 8, size, fixed=about.get("fixed"))
     x = test.images.float() / 255
     if hasattr(model, "encode"):
         rows = {"test": x, "rebuilt": rebuilt(model, x)}
@@ -184,11 +193,13 @@ def main() -> None:
     for command, names in (("train", list(SHIPPED)), ("ship", [*SHIPPED, *MEASURING])):
         sub = commands.add_parser(command)
         sub.add_argument("name", choices=names)
+        sub.add_argument("--seed", type=int, default=0, help="of data, weights and training; 0")
         sub.add_argument("--runs", type=Path, default=Path("runs"), help="default: runs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.runs / arguments.name
-    (run if arguments.command == "train" else ship)(arguments.name, folder)
+    (run if arguments.command == "train" else ship)(
+        arguments.name, place(arguments.runs, arguments.name, arguments.seed), arguments.seed
+    )
 
 
 if __name__ == "__main__":

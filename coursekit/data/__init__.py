@@ -7,6 +7,8 @@ for batch in train.batches(128, shuffle=True): ...
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from coursekit.data import celeba, digits, faces, real, shapes
 from coursekit.data.files import DataError, data_home
 from coursekit.data.imageset import Batch, Binarization, ImageSet, check_resolution
@@ -51,6 +53,7 @@ def load(
     size: int | None = None,
     resolution: tuple[int, int] | None = None,
     seed: int = 0,
+    fixed: Mapping[str, float] | None = None,
 ) -> ImageSet:
     """Load an image set by name.
 
@@ -60,6 +63,7 @@ def load(
         None: all of a real set, a usual number of a drawn one.
     resolution: (height, width) in pixels; drawn so, or resized. None: as is usual for the set.
     seed: of the drawn sets; image i of a seed is the same whatever `size` is.
+    fixed: factors of a drawn set that have one value in all images, as {"orientation": 0.0}.
 
     Raises ValueError for arguments that do not fit, FileNotFoundError where a real set is not here
     and cannot be fetched, DataError (a ValueError) where its files are damaged.
@@ -74,7 +78,9 @@ def load(
     if resolution is not None:
         check_resolution(resolution)
     if name in _RENDERED:
-        return render(_RENDERED[name], name, split, size, resolution, seed)
+        return render(_RENDERED[name], name, split, size, resolution, seed, fixed)
+    if fixed:
+        raise ValueError(f"fixed is given, but {name!r} is a real set, whose factors nobody knows")
     if name == "celeba":
         return celeba.load(split, size, resolution)
     images = _REAL[name](split)

@@ -50,8 +50,18 @@ def render(
     size: int | None,
     resolution: tuple[int, int] | None,
     seed: int,
+    fixed: Mapping[str, float] | None = None,
 ) -> ImageSet:
-    """Draw a set. Image i depends on name, split, seed and i alone, not on how many there are."""
+    """Draw a set. Image i depends on name, split, seed and i alone, not on how many there are.
+
+    fixed: factors that have the same value in all images; the others are drawn as without it.
+    """
+    unknown = [key for key in fixed or {} if key not in renderer.FACTORS]
+    if unknown:
+        raise ValueError(
+            f"fixed names {', '.join(unknown)}, but the factors of {name!r} are "
+            f"{', '.join(renderer.FACTORS)}"
+        )
     count = renderer.SIZES[split] if size is None else size
     height, width = renderer.RESOLUTION if resolution is None else resolution
     images = torch.empty((count, renderer.CHANNELS, height, width), dtype=torch.uint8)
@@ -60,6 +70,8 @@ def render(
         generator = torch.Generator().manual_seed(_seed(name, split, seed, start // _BLOCK))
         factors = renderer.sample_factors(_BLOCK, generator)
         factors = {key: value[: count - start] for key, value in factors.items()}
+        for key, value in (fixed or {}).items():
+            factors[key] = torch.full_like(factors[key], value)
         images[start : start + _BLOCK] = renderer.images_from_factors(
             factors, (height, width), generator
         )

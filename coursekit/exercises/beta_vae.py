@@ -1,10 +1,12 @@
-"""Exercises of the chapter on the beta-VAE: its loss, schedules, and what its code holds."""
+"""Exercises of the chapter on the beta-VAE: its loss, its code, and posterior collapse."""
+
+import math
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from coursekit.exercises import gradients, rand, randn, record, untouched, values
+from coursekit.exercises import FreeText, gradients, rand, randn, record, untouched, values
 
 
 def _batch(g: Generator) -> tuple[Tensor | float, ...]:
@@ -141,11 +143,11 @@ def _kls(g: Generator) -> tuple[Tensor, float]:
         "Average dim=0 away, clamp the L averages from below at the floor, and add them up.",
     ),
     explanation="The floor comes after the average, so images may share it unevenly.",
-    see="chapter 4, 'Exercise 5: free bits'",
+    see="chapter 4, 'Exercise 6: free bits'",
     forbids=("coursekit.objectives.free_bits", "coursekit.objectives.elbo_from_distributions"),
 )
 def free_bits(kl, floor):
-    """The KL with an allowance of `floor` nats per dimension.
+    """The KL, with a floor of `floor` nats in each dimension.
 
     kl: (B, L), the KL of each image and dimension, in nats. floor: >= 0. Returns: a scalar.
     """
@@ -157,69 +159,6 @@ def free_bits(kl, floor):
 
 def _upto(n: int, g: Generator) -> int:
     return int(torch.randint(n, (), generator=g))
-
-
-def _cycles(g: Generator) -> tuple[int, int, float]:
-    """Cycles are powers of two: a cycle's first step is then exact in any arithmetic."""
-    cycles = (2, 4)[_upto(2, g)]
-    return cycles * (8 + _upto(20, g)), cycles, (0.25, 0.6, 0.75)[_upto(3, g)]
-
-
-@record(
-    "beta_vae.cyclical",
-    inputs=_cycles,
-    tests=(
-        values(2, "rises, stays at 1 and starts anew in every cycle"),
-        values(
-            name="becomes linear annealing with one cycle and ramp = 1",
-            hidden="With cycles = 1 and ramp = 1, beta is step / steps.",
-            inputs=lambda g: (3 + _upto(50, g), 1, 1.0),
-        ),
-    ),
-    mistakes={
-        "steps // cycles": {"steps": "Your beta never starts anew: there is one cycle only."},
-        "arange(steps)": {"arange(length)": "You return one cycle; return beta at all steps."},
-        "% length)": {"% length + 1)": "You are one step ahead: a cycle starts with beta = 0."},
-        "/ length": {"/ steps": "Your ramp is a share of all steps; it is a share of one cycle."},
-        "share / ramp": {
-            "share": "`ramp` is not used: your beta rises through all of the cycle.",
-            "share / (1 - ramp)": "Your beta rises during the share 1 - ramp, not `ramp`.",
-        },
-        ".clamp(max=1)": {
-            "": "Your line rises above 1: beta stays at 1 once it is there.",
-            " * (share < ramp)": "After the ramp your beta is 0; it must stay at 1.",
-        },
-        "return (": {"return 1 - (": "Your schedule is flipped: beta falls from 1 to 0."},
-    },
-    hints=(
-        "Find out how far into its cycle a step is, as a share between 0 and 1. Everything else "
-        "follows from this one number.",
-        "A cycle has steps / cycles steps; `%` gives the place in the cycle. The line reaches 1 "
-        "where the share is `ramp`; after that it must not go on.",
-        "Divide the place in the cycle by the cycle's length, the share by `ramp`, and cut at 1.",
-    ),
-    explanation="The remainder of a division starts anew in every cycle, so no loop is needed.",
-    see="chapter 4, 'Exercise 4: a schedule for beta'",
-    forbids=(
-        "coursekit.objectives.cyclical_annealing",
-        "coursekit.objectives.linear_annealing",
-        "coursekit.objectives.schedules.cyclical_annealing",
-        "coursekit.objectives.schedules.linear_annealing",
-    ),
-)
-def cyclical_schedule(steps, cycles, ramp):
-    """beta at each step: (steps,), float, from 0 to 1.
-
-    steps: a multiple of cycles. cycles: how many times beta starts anew at 0.
-    ramp: the share of each cycle in which beta rises to 1; for the rest it stays 1. 0 < ramp <= 1.
-    """
-    # 1. How far each step is into its cycle: a share that starts at 0, and stays below 1.
-    # 2. The line that reaches 1 at `ramp`; no more than 1.
-    ### BEGIN SOLUTION
-    length = steps // cycles
-    share = (torch.arange(steps) % length) / length
-    return (share / ramp).clamp(max=1)
-    ### END SOLUTION
 
 
 def _means(g: Generator) -> tuple[Tensor, float]:
@@ -270,7 +209,7 @@ def _means(g: Generator) -> tuple[Tensor, float]:
         "A comparison gives True or False per dimension; the sum of those is their number.",
     ),
     explanation="A collapsed dimension has the same mean for every image, so its variance is 0.",
-    see="chapter 4, 'Exercise 3: active units'",
+    see="chapter 4, 'Exercise 5: active units'",
     forbids=("coursekit.metrics.active_units",),
     fair=("detached",),  # a metric: nobody differentiates it
 )
@@ -345,7 +284,7 @@ def _two_dimensions(g: Generator) -> tuple[Tensor, Tensor]:
         "Subtract row 1 from row 0, divide factor by factor by the entropy, then average.",
     ),
     explanation="Over the factor's entropy, the gap of a factor lies between 0 and 1.",
-    see="chapter 4, 'Exercise 2: the mutual information gap'",
+    see="chapter 4, 'Exercise 3: the mutual information gap'",
     forbids=("coursekit.metrics.mig", "coursekit.metrics.disentanglement.mig"),
     fair=("detached",),  # a metric: nobody differentiates it
 )
@@ -362,3 +301,230 @@ def mig(information, entropy):
     best, second = information.topk(2, dim=0).values
     return ((best - second) / entropy).mean()
     ### END SOLUTION
+
+
+def _patterns(g: Generator) -> tuple[Tensor, float, float]:
+    """Patterns above and below the weight, none near it."""
+    noise, beta = 0.3 + 0.5 * rand(g).item(), 1 + 9 * rand(g).item()
+    ratio = torch.tensor([0.2, 0.6, 1.8, 5.0, 30.0])[torch.randperm(5, generator=g)]
+    variance = ratio * (1 + 0.2 * rand(g, 5)) * beta * noise**2
+    return (variance - noise**2).clamp(min=0.01), noise, beta
+
+
+@record(
+    "beta_vae.rates",
+    inputs=_patterns,
+    tests=(
+        values(2, "gives the rate of each dimension at this beta"),
+        values(
+            name="holds where a pattern is absent",
+            hidden="Try signal = 0 at beta = 1: a pattern without signal gets a rate of 0.",
+            inputs=lambda g: (torch.tensor([0.0, 2.0]) + 0 * rand(g, 2), 0.5, 1.0),
+        ),
+        untouched(),
+    ),
+    mistakes={
+        "signal + noise**2": {
+            "signal": "The images vary along a pattern by signal + noise^2, not by the signal "
+            "alone: the noise is in the images, too.",
+            "signal + noise": "noise is a standard deviation; the variance is its square.",
+        },
+        "0.5 * ": {
+            "": "You are off by a factor of 2: differentiate exp(-2 R) once more.",
+        },
+        "(beta * noise**2)": {
+            "noise**2": "beta is not used: at a higher beta each dimension keeps less.",
+            "(beta**2 * noise**2)": "beta enters once, not squared: set the slope to -beta.",
+            "beta": "noise is missing: the distortion is the squared error over 2 noise^2.",
+        },
+        ".clamp(min=0)": {
+            "": "A rate is never negative. What is the best rate where even the first nat saves "
+            "less than it costs?",
+            ".clamp(min=1)": "You raise small rates to 1. The least possible rate is 0.",
+        },
+    },
+    hints=(
+        "The best rate is where one more nat saves exactly what it costs. What is the derivative "
+        "of the distortion by the rate?",
+        "The derivative is -(signal + noise^2) exp(-2 R) / noise^2. Set it to -beta and solve for "
+        "R. Then look at what your formula gives for a weak signal.",
+        "R is half the logarithm of the images' variance along the pattern over beta times the "
+        "noise's variance; where that is negative, the best rate is 0.",
+    ),
+    explanation="A dimension stays only while its first nat saves more than beta nats.",
+    see="chapter 4, 'Exercise 2: which dimensions survive?'",
+    forbids=("coursekit.models.linear_gaussian.optimum",),
+    fair=("detached",),  # a prediction: nobody differentiates it
+)
+def rates(signal, noise, beta):
+    """The best rate of each latent dimension of a linear beta-VAE, in nats.
+
+    signal: (L,), the variance that each factor gives the images along its pattern.
+    noise: the standard deviation of the likelihood, which is also that of the images' noise.
+    beta: the weight of the rate, > 0. Returns: (L,), none negative.
+    """
+    # 1. The variance of the images along each pattern: signal and noise.
+    # 2. The rate at which one more nat saves as much distortion as it costs.
+    # 3. Where even the first nat costs more than it saves?
+    ### BEGIN SOLUTION
+    variance = signal + noise**2
+    return 0.5 * torch.log(variance / (beta * noise**2)).clamp(min=0)
+    ### END SOLUTION
+
+
+def _codes(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Draws of posteriors whose means are correlated."""
+    means = randn(g, 12, 3) @ (torch.eye(3) + 0.7 * rand(g, 3, 3))
+    logvar = -1 - rand(g, 12, 3)
+    return means + torch.exp(logvar / 2) * randn(g, 12, 3), means, logvar
+
+
+@record(
+    "beta_vae.total_correlation",
+    inputs=_codes,
+    tests=(
+        values(2, "estimates the total correlation of the batch"),
+        gradients(),
+        values(
+            name="holds far from all other images",
+            hidden="Try posteriors that are narrow and far apart: sum densities by logsumexp.",
+            inputs=lambda g: tuple(
+                scale * part + add
+                for part, scale, add in zip(_codes(g), (40, 40, 1), (0, 0, -1), strict=True)
+            ),
+        ),
+        untouched(),
+    ),
+    mistakes={
+        "q.log_prob(z[:, None])": {
+            "q.log_prob(z)[None]": "You evaluate each draw under its own posterior only. q(z) is "
+            "the average over the posteriors of all images: that takes a (B, B, L) tensor.",
+        },
+        "logvar / 2": {
+            "logvar": "logvar is log sigma^2; the standard deviation is exp(logvar / 2)."
+        },
+        "log_q.sum(dim=2).logsumexp(dim=1) - log_n": {
+            "log_q.sum(dim=2).logsumexp(dim=0) - log_n": "The average is over the images j, the "
+            "posteriors; you average over the draws i.",
+            "log_q.sum(dim=2).logsumexp(dim=1)": "log B is missing in the joint density: q(z) is "
+            "an average over the images, not a sum.",
+            "log_q.sum(dim=2).mean(dim=1)": "You average logarithms. q(z) is the average of the "
+            "densities: logsumexp over the images, minus log B.",
+        },
+        "(log_q.logsumexp(dim=1) - log_n).sum(dim=1)": {
+            "log_q.logsumexp(dim=1).sum(dim=1) - log_n": "Each of the L marginals is an average of "
+            "its own: subtract log B in each dimension.",
+            "log_q.logsumexp(dim=1).sum(dim=1)": "log B is missing in the marginals.",
+        },
+        "joint - marginals": {
+            "marginals - joint": "The sign is flipped: it is the joint density over the product.",
+            "joint": "The product of the marginals is missing.",
+        },
+        ").mean()": {
+            ").sum()": "You sum over the draws; the expectation is their average.",
+            ")": "You return one number per draw: average them.",
+        },
+    },
+    hints=(
+        "Begin with the log-density of draw i under the posterior of image j in dimension l, for "
+        "all i, j and l at once: a (B, B, L) tensor. z[:, None] has shape (B, 1, L).",
+        "q(z) of a draw: first sum the log-densities over l, then average the densities over j. "
+        "q(z_l): average over j first, each l for itself. An average of densities, given as "
+        "logarithms, is logsumexp minus log B.",
+        "Sum dim=2 and take logsumexp over dim=1 for the joint density; take logsumexp over dim=1 "
+        "and then sum the L results for the product. Both with log B subtracted, L times in the "
+        "product. The average difference is the answer.",
+    ),
+    explanation="For the joint density, dimensions are combined before images; for the marginals, "
+    "after.",
+    see="chapter 4, 'Exercise 4: total correlation'",
+    forbids=(
+        "coursekit.objectives.total_correlation",
+        "coursekit.objectives.tcvae_loss",
+    ),
+)
+def total_correlation(z, mu, logvar):
+    """The total correlation of the code of a batch, in nats.
+
+    z, mu, logvar: (B, L). Row i of z is a draw from q(z|x_i) = N(mu_i, exp(logvar_i)).
+    q(z) is the average of the B posteriors, and so is each q(z_l). Returns: a scalar.
+    """
+    # 1. The log-density of draw i under the posterior of image j, in each dimension: (B, B, L).
+    # 2. log q(z) of each draw, (B,): which comes first, the sum over l or the average over j?
+    # 3. The sum over l of log q(z_l), (B,).
+    # 4. The average difference.
+    ### BEGIN SOLUTION
+    q = torch.distributions.Normal(mu, torch.exp(logvar / 2))
+    log_q = q.log_prob(z[:, None])
+    log_n = math.log(len(z))
+    joint = log_q.sum(dim=2).logsumexp(dim=1) - log_n
+    marginals = (log_q.logsumexp(dim=1) - log_n).sum(dim=1)
+    return (joint - marginals).mean()
+    ### END SOLUTION
+
+
+# --- questions answered in prose ----------------------------------------------------------------
+
+experiment = FreeText(
+    "beta_vae.experiment",
+    question=(
+        "Choose one factor (x, y or scale). At which beta does the code lose it? Write down your "
+        "hypothesis and its reason before you run anything; then measure with at least four values "
+        "of beta and three seeds, and say what you found, with the spread over the seeds."
+    ),
+    rubric=(
+        "One point for a hypothesis with a reason that was written first, such as the distortion "
+        "that the factor saves. One point for a measure that fits the question (information or "
+        "rank correlation of the best dimension, beside the same number of shuffled codes) and "
+        "values of beta on both sides of the loss. One point for a conclusion that compares the "
+        "effect with the spread over seeds and says whether the hypothesis held; a hypothesis that "
+        "failed gets full marks."
+    ),
+    points=3,
+)
+
+comparison = FreeText(
+    "beta_vae.comparison",
+    question=(
+        "A paper reports a lower D + beta R at beta = 4 than yours at beta = 1. Is it a better "
+        "model? What would you ask for?"
+    ),
+    rubric=(
+        "One point: on the same images, target (gray or binary) and reduction, yes: "
+        "D + R <= D + 4 R, so its negative ELBO is below yours. (A higher D + 4 R would say "
+        "nothing.) One point for asking for the target, the reduction, and D and R separately."
+    ),
+    points=2,
+)
+
+axes = FreeText(
+    "beta_vae.axes",
+    question=(
+        "In the linear model, equal variances leave no axes. The hearts' x and y have the same "
+        "range and move as many pixels, and still the beta-TCVAE finds both. What is different?"
+    ),
+    rubric=(
+        "One point: in the linear model the codes of all images together are Gaussian, whose "
+        "rotations are all alike, so that every rotation has independent dimensions. One point: "
+        "x and y are uniform on a square. After a rotation by 45 degrees they depend on each "
+        "other (at the extreme of one, the other has no room), which the total correlation "
+        "counts; so only the square's own axes make it 0."
+    ),
+    points=2,
+)
+
+labels = FreeText(
+    "beta_vae.labels",
+    question=(
+        "You have no labels and want a disentangled code. What can you use to choose beta and the "
+        "seed, and what can you not use?"
+    ),
+    rubric=(
+        "One point: rate, distortion, reconstructions, total correlation, and how alike the codes "
+        "of several seeds are; a few labeled images, if they can be had. One point: how well the "
+        "images are explained says nothing about axes, because a rotated code explains them as "
+        "well; without labels or an assumption about the factors no choice works everywhere "
+        "(Locatello et al., 2019)."
+    ),
+    points=2,
+)

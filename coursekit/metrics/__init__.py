@@ -6,6 +6,7 @@ from coursekit.metrics.disentanglement import (
     factor_vae_score,
     mig,
     mutual_information,
+    rank_correlation,
     sap,
 )
 from coursekit.metrics.distances import frechet_distance, kernel_distance
@@ -50,6 +51,7 @@ __all__ = [
     "power_spectrum",
     "precision_recall",
     "predict",
+    "rank_correlation",
     "sap",
     "sharpness",
 ]

@@ -55,6 +55,18 @@ def mig(codes: ArrayLike | Tensor, factors: ArrayLike | Tensor) -> float:
     return float(((information[-1] - information[-2]) / entropy).mean())
 
 
+def rank_correlation(codes: ArrayLike | Tensor, factors: ArrayLike | Tensor) -> Floats:
+    """Spearman's correlation of each code (N, L) with each factor (N, F), without its sign: (L, F).
+
+    1 where a code rises or falls with the factor, however bent the curve. 0 for a constant code.
+    Takes means or samples; on means, noise does not lower it.
+    """
+    z, v = (np.stack([_ranks(column) for column in array.T]) for array in _check(codes, factors))
+    z, v = (array - array.mean(axis=1, keepdims=True) for array in (z, v))
+    power = np.sqrt((z**2).sum(axis=1)[:, None] * (v**2).sum(axis=1))
+    return cast(Floats, np.divide(abs(z @ v.T), power, out=np.zeros_like(power), where=power > 0))
+
+
 class FactorVAEScore(NamedTuple):
     accuracy: float
     """As published: 1 is best, guessing gives about 1/F."""
@@ -221,6 +233,14 @@ def _bin(column: Floats) -> Integers:
         return index.astype(np.int64)
     edges = np.quantile(column, np.arange(1, MAX_DISCRETE) / MAX_DISCRETE)
     return np.searchsorted(edges, column, side="right")
+
+
+def _ranks(column: Floats) -> Floats:
+    """Places in the sorted column, 0 to N - 1; equal values share the mean of their places."""
+    _, index, count = np.unique(column, return_inverse=True, return_counts=True)
+    last = count.cumsum()
+    ranks: Floats = (last - (count + 1) / 2)[index]
+    return ranks
 
 
 def _one_hot(columns: Floats) -> Floats:

@@ -7,6 +7,7 @@ from torch.distributions import Distribution
 
 from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
 from coursekit.models.autoencoder import Autoencoder
+from coursekit.models.burgess_vae import BurgessVAE
 from coursekit.models.conditional_vae import ConditionalVAE
 from coursekit.models.gan import DCGAN, GAN, MLPGAN, ConditionalGAN
 from coursekit.models.gaussian_vae import GaussianVAE
@@ -14,6 +15,7 @@ from coursekit.models.hierarchical import HierarchicalVAE
 from coursekit.models.iaf import IAFVAE
 from coursekit.models.ladder import SkipVAE, attempt
 from coursekit.models.mlp_vae import MLPVAE
+from coursekit.models.pixel_vae import PixelVAE
 from coursekit.models.planar_flow import PlanarFlow, PlanarFlowVAE
 from coursekit.models.realnvp import RealNVP
 from coursekit.models.small_conv_vae import SmallConvVAE
@@ -33,6 +35,7 @@ __all__ = [
     "VQVAE",
     "AutoDecoder",
     "Autoencoder",
+    "BurgessVAE",
     "CodePrior",
     "ConditionalGAN",
     "ConditionalVAE",
@@ -40,6 +43,7 @@ __all__ = [
     "GaussianVAE",
     "HierarchicalVAE",
     "LatentVariableModel",
+    "PixelVAE",
     "PlanarFlow",
     "PlanarFlowVAE",
     "RealNVP",

@@ -1,6 +1,7 @@
 """A linear-Gaussian VAE: the one VAE whose log p(x) is known, to hold every bound against."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -98,3 +99,60 @@ class LinearGaussianVAE(nn.Module):
         eye = torch.eye(self.latent_dim, dtype=self.W.dtype, device=self.W.device)
         precision = eye + self.W.T @ self.W / noise
         return precision, torch.linalg.solve(precision, self.W.T / noise)
+
+
+class Optimum(NamedTuple):
+    """What `optimum` finds."""
+
+    W: Tensor
+    """(D, L), the decoder: a code z is decoded to W z + b."""
+    kl: Tensor
+    """(L,), the average KL of each latent dimension to the prior, in nats."""
+    loss: float
+    """Distortion plus beta times the sum of `kl`, in nats per image."""
+
+
+def optimum(
+    covariance: Tensor, latent_dim: int, noise: float = 0.5, beta: float = 1.0, seed: int = 0
+) -> Optimum:
+    """Train a linear beta-VAE to the end, on all images with this covariance (D, D), in float64.
+
+    p(x|z) = N(W z + b, noise^2 I), q(z|x) = N(A (x - b), diag(v)), b the mean of the images. The
+    average of the loss over images and draws is exact, so that nothing is random but the first
+    weights. At beta = 1 the columns of W span the leading principal components of the images
+    (Tipping and Bishop, 1999), and where the variances of these differ, each column is one of them
+    (Lucas et al., 2019, "Don't blame the ELBO! A linear VAE perspective on posterior collapse").
+    """
+    size, scale = len(covariance), 1 / (2 * noise**2)
+    S, identity = covariance.double(), torch.eye(size, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    W, A = 0.1 * torch.randn(2, size, latent_dim, generator=generator, dtype=torch.float64)
+    A, logvar = A.T.contiguous(), torch.zeros(latent_dim, dtype=torch.float64)
+    weights = [weight.requires_grad_() for weight in (W.clone(), A, logvar)]
+    optimizer = torch.optim.LBFGS(
+        weights,
+        max_iter=1000,
+        tolerance_grad=1e-9,
+        tolerance_change=1e-14,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
+
+    def parts() -> tuple[Tensor, Tensor]:
+        W, A, logvar = weights
+        error = identity - W @ A
+        square = (error @ S * error).sum() + (W.square() * logvar.exp()).sum()
+        kl = 0.5 * ((A @ S * A).sum(dim=1) + logvar.exp() - 1 - logvar)
+        return scale * square + size / 2 * math.log(2 * math.pi * noise**2), kl
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        distortion, kl = parts()
+        loss = distortion + beta * kl.sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    with torch.no_grad():
+        distortion, kl = parts()
+    return Optimum(weights[0].detach(), kl, (distortion + beta * kl.sum()).item())

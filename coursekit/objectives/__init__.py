@@ -29,6 +29,7 @@ from coursekit.objectives.errors import (
 )
 from coursekit.objectives.quantization import VQLoss, perplexity, vq_loss
 from coursekit.objectives.schedules import cyclical_annealing, linear_annealing
+from coursekit.objectives.tcvae import TCVAELoss, tcvae_loss, total_correlation
 
 __all__ = [
     "ELBO",
@@ -38,6 +39,7 @@ __all__ = [
     "FrobeniusError",
     "GeneratorLoss",
     "SquaredError",
+    "TCVAELoss",
     "VQLoss",
     "bce_discriminator",
     "cyclical_annealing",
@@ -57,6 +59,8 @@ __all__ = [
     "reparameterize",
     "saturating_generator",
     "squared_error",
+    "tcvae_loss",
+    "total_correlation",
     "vq_loss",
     "wasserstein_critic",
     "wasserstein_generator",

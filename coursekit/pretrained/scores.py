@@ -28,7 +28,8 @@ def measure(model: nn.Module, about: dict[str, Any]) -> Scores:
 
     Likelihoods are in nats per image, with the gray values of the pixels as Bernoulli targets.
     """
-    test = data.load(about["data"], "test", IMAGES, tuple(about["resolution"]))
+    size = tuple(about["resolution"])
+    test = data.load(about["data"], "test", IMAGES, size, fixed=about.get("fixed"))
     if isinstance(model, FactorReader):
         return {"factors read correctly": _share(model, model.read(test), test)}
     if isinstance(model, Classifier):
@@ -39,6 +40,8 @@ def measure(model: nn.Module, about: dict[str, Any]) -> Scores:
         scores |= _likelihood(model, test)
         if test.name == "faces":
             scores |= _survival(model, test)
+        if test.name == "shapes":
+            scores |= _axes(model, test)
     else:
         assert isinstance(model, GAN)
     return scores | _samples(model, test)
@@ -80,6 +83,18 @@ def _survival(model: VAE, test: ImageSet) -> Scores:
         "factors read from test images": _share(reader, reader.read(test), test),
         "factors read from reconstructions": _share(reader, reader.read(images), test),
     }
+
+
+def _axes(model: VAE, test: ImageSet) -> Scores:
+    """Does each factor that varies have a latent dimension of its own?"""
+    factors = {name: v for name, v in test.factors.items() if v.unique().numel() > 1}
+    columns = torch.stack([v.double() for v in factors.values()], dim=1)
+    codes = metrics.encode(model, test)
+    best = metrics.rank_correlation(codes.means, columns).max(axis=0)
+    scores = {
+        f"best correlation of {name}": float(c) for name, c in zip(factors, best, strict=True)
+    }
+    return scores | {"MIG": metrics.mig(codes.samples, columns)}
 
 
 def _share(reader: FactorReader, read: dict[str, Tensor], test: ImageSet) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from coursekit.objectives import (
     negative_elbo,
     reparameterize,
     squared_error,
+    tcvae_loss,
 )
 from coursekit.training.run import Loss
 
@@ -46,6 +47,8 @@ class Recipe:
     """The real set whose published figures the settings belong to."""
     resolution: tuple[int, int] | None = None
     grey: bool = False
+    fixed: Mapping[str, float] | None = None
+    """Factors of the images that have one value in all of them."""
 
 
 def vae_loss(beta: float | Callable[[int], float] = 1.0) -> Loss:
@@ -56,6 +59,23 @@ def vae_loss(beta: float | Callable[[int], float] = 1.0) -> Loss:
         logits = model.decode(reparameterize(mu, logvar))
         weight = beta(step) if callable(beta) else beta
         return negative_elbo(batch.images, logits, mu, logvar, weight)
+
+    return loss
+
+
+def tc_loss(beta: float, warmup: Callable[[int], float]) -> Loss:
+    """The loss of a beta-TCVAE with Bernoulli likelihood.
+
+    warmup: of the step, from 0 to 1, weighs the KL and the total correlation together. (A beta
+    that began at 0 would reward total correlation.)
+    """
+
+    def loss(model: VAE, batch: Batch, step: int) -> Any:
+        mu, logvar = model.encode(batch.images)
+        z = reparameterize(mu, logvar)
+        parts = tcvae_loss(batch.images, model.decode(z), mu, logvar, z, beta)
+        weighted = warmup(step) * (parts.loss - parts.reconstruction)
+        return parts._replace(loss=parts.reconstruction + weighted)
 
     return loss
 

@@ -240,5 +240,6 @@ RECIPES: dict[str, Recipe] = {
 
 
 def _load(recipe: Recipe, name: str | None, split: str, size: int, seed: int) -> ImageSet:
-    images = sets.load(name or recipe.data, split, size, recipe.resolution, seed)
+    fixed = recipe.fixed if name is None else None  # factors of the recipe's own set
+    images = sets.load(name or recipe.data, split, size, recipe.resolution, seed, fixed)
     return images.greyscale() if recipe.grey else images

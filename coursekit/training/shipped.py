@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from coursekit.data import ImageSet
+from coursekit.models.burgess_vae import BurgessVAE
 from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.small_gan import SmallGAN
 from coursekit.models.vae import ConvVAE
+from coursekit.objectives import linear_annealing
 from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.loop import fit
-from coursekit.training.recipe import Recipe, vae_loss
-from coursekit.training.run import Precision
+from coursekit.training.recipe import Recipe, tc_loss, vae_loss
+from coursekit.training.run import Loss, Precision
 from coursekit.training.schedules import warmup_cosine
 
 
@@ -83,6 +85,35 @@ def _digits_gan(about: str, classes: int | None) -> Recipe:
     )
 
 
+HEARTS = {"shape": 2, "orientation": 0.0}
+"""Upright hearts, whose place x, place y and scale vary."""
+
+
+def rising(beta: float) -> Callable[[int], float]:
+    """A weight that rises from 0 to `beta` over the first 300 steps."""
+    return lambda step: linear_annealing(step, 300, end=beta)
+
+
+def hearts(about: str, loss: Loss) -> Recipe:
+    size, epochs, batch_size = 10_000, 8, 64
+    return Recipe(
+        about=about,
+        data="shapes",
+        size=size,
+        resolution=(32, 32),
+        fixed=HEARTS,
+        build=Architecture(BurgessVAE, {"image_shape": (1, 32, 32), "latent_dim": 3}),
+        loop=fit,
+        losses=(loss,),
+        settings={
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": warmup_cosine(2e-3, epochs * -(-size // batch_size)),
+            "precision": "bf16",
+        },
+    )
+
+
 SHIPPED: dict[str, Recipe] = {
     "faces-vae-3": _faces("VAE of faces, 3 latents (Kingma and Welling, 2014)", 3),
     "faces-vae-32": _faces("VAE of faces, 32 latents", 32),
@@ -103,5 +134,8 @@ SHIPPED: dict[str, Recipe] = {
         precision="bf16",
     ),
     "digits-gan": _digits_gan("small GAN of digits", None),
+    "hearts-vae": hearts("VAE of hearts, beta = 1", vae_loss()),
+    "hearts-beta-vae": hearts("beta-VAE of hearts, beta = 4", vae_loss(rising(4.0))),
+    "hearts-tcvae": hearts("beta-TCVAE of hearts, beta = 8", tc_loss(8.0, rising(1.0))),
     "digits-cgan": _digits_gan("small conditional GAN of digits", 10),
 }

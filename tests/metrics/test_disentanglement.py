@@ -14,6 +14,7 @@ from coursekit.metrics import (
     factor_vae_score,
     mig,
     mutual_information,
+    rank_correlation,
     sap,
 )
 
@@ -238,3 +239,19 @@ def test_scores_that_compare_dimensions_need_two():
         factor_vae_score(v, v[:, :1])
     with pytest.raises(ValueError, match="constant in every column"):
         factor_vae_score(np.zeros((N, 3)), v)
+
+
+def test_rank_correlation_is_spearmans():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 6, size=(500, 2)).astype(float)
+    codes = np.stack(
+        [np.exp(factors[:, 0]), -factors[:, 1] + rng.normal(size=500), 0 * factors[:, 0]], 1
+    )
+    found = rank_correlation(codes, factors)
+    assert found[0, 0] == pytest.approx(1)
+    assert (found[2] == 0).all()
+    for row, column in ((0, 1), (1, 0), (1, 1)):
+        expected = abs(spearmanr(codes[:, row], factors[:, column]).statistic)
+        assert found[row, column] == pytest.approx(expected)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.distributions import Normal
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.distributions.kl import kl_divergence as kl_of
 
 from coursekit.grading.gradebook.bank import right, wrong
@@ -129,69 +129,6 @@ def in_place(kl, floor):
     return result
 
 
-# --- beta_vae.cyclical --------------------------------------------------------------------------
-
-
-@right("beta_vae.cyclical")
-def vectorized(steps, cycles, ramp):
-    length = steps // cycles
-    return ((torch.arange(steps) % length) / length / ramp).clamp(max=1)
-
-
-@right("beta_vae.cyclical")
-def step_by_step(steps, cycles, ramp):
-    betas = []
-    for step in range(steps):
-        place = step % (steps // cycles) / (steps / cycles)
-        betas.append(place / ramp if place < ramp else 1.0)
-    return torch.tensor(betas)
-
-
-@right("beta_vae.cyclical")
-def repeated(steps, cycles, ramp):
-    length = steps // cycles
-    one = torch.arange(length, dtype=torch.float64) / (ramp * length)
-    return torch.minimum(one, torch.ones_like(one)).repeat(cycles)
-
-
-@right("beta_vae.cyclical")
-def share_of_the_whole(steps, cycles, ramp):
-    share = torch.arange(steps) / steps * cycles
-    share = share - share.floor()
-    return torch.where(share < ramp, share / ramp, 1.0)
-
-
-@right("beta_vae.cyclical")
-def through_numpy(steps, cycles, ramp):
-    position = np.tile(np.linspace(0, 1, steps // cycles, endpoint=False), cycles)
-    return torch.from_numpy(np.clip(position / ramp, 0, 1))
-
-
-@right("beta_vae.cyclical")
-def as_published(steps, cycles, ramp):
-    schedule = torch.ones(steps)
-    period = steps / cycles
-    for c in range(cycles):
-        value, i = 0.0, 0
-        while value <= 1.0 and int(i + c * period) < steps and i < period:
-            schedule[int(i + c * period)] = value
-            value = (i + 1) / (period * ramp)
-            i += 1
-    return schedule
-
-
-@wrong("beta_vae.cyclical", says="expected")
-def reaches_one_at_the_last_step(steps, cycles, ramp):
-    position = torch.linspace(0, 1, steps // cycles)
-    return (position / ramp).clamp(max=1).repeat(cycles)
-
-
-@wrong("beta_vae.cyclical", says="expected a tensor")
-def as_a_list(steps, cycles, ramp):
-    length = steps // cycles
-    return [min(1.0, s % length / (ramp * length)) for s in range(steps)]
-
-
 # --- beta_vae.active_units ----------------------------------------------------------------------
 
 
@@ -302,3 +239,106 @@ def with_kthvalue(information, entropy):
 def along_the_wrong_axis(information, entropy):
     best, second = information.topk(2, dim=1).values.T
     return ((best - second) / entropy).mean()
+
+
+# --- beta_vae.rates -----------------------------------------------------------------------------
+
+
+@right("beta_vae.rates")
+def clamped_logarithm(signal, noise, beta):
+    return 0.5 * torch.log((signal + noise**2) / (beta * noise**2)).clamp(min=0)
+
+
+@right("beta_vae.rates")
+def clamped_ratio(signal, noise, beta):
+    ratio = (1 + signal / noise**2) / beta
+    return ratio.clamp(min=1).sqrt().log()
+
+
+@right("beta_vae.rates")
+def factor_after_factor(signal, noise, beta):
+    found = [math.log((s + noise * noise) / noise / noise / beta) / 2 for s in signal.tolist()]
+    return torch.tensor([max(0.0, rate) for rate in found])
+
+
+@right("beta_vae.rates")
+def with_where_in_double(signal, noise, beta):
+    water = beta * noise**2
+    variance = signal.double() + noise**2
+    return torch.where(variance > water, (variance.log() - math.log(water)) / 2, 0.0)
+
+
+@right("beta_vae.rates")
+def logarithm_by_numpy(signal, noise, beta):
+    variance = signal.numpy().astype(float) + noise**2
+    return torch.from_numpy(np.maximum(0, np.log(variance / beta / noise**2) / 2))
+
+
+@wrong("beta_vae.rates", says="expected")
+def total_rate(signal, noise, beta):
+    return 0.5 * torch.log((signal + noise**2) / (beta * noise**2)).clamp(min=0).sum()
+
+
+@wrong("beta_vae.rates", says="change a tensor that it was given")
+def adds_in_place(signal, noise, beta):
+    signal += noise**2
+    return 0.5 * torch.log(signal / (beta * noise**2)).clamp(min=0)
+
+
+# --- beta_vae.total_correlation -----------------------------------------------------------------
+
+
+@right("beta_vae.total_correlation")
+def by_distributions(z, mu, logvar):
+    log_q = Normal(mu, (logvar / 2).exp()).log_prob(z.unsqueeze(1))
+    log_n = math.log(z.shape[0])
+    joint = torch.logsumexp(log_q.sum(-1), 1) - log_n
+    marginals = (torch.logsumexp(log_q, 1) - log_n).sum(-1)
+    return (joint - marginals).mean()
+
+
+@right("beta_vae.total_correlation")
+def by_hand(z, mu, logvar):
+    square = (z[:, None] - mu[None]) ** 2 / logvar.exp()
+    log_q = -0.5 * (square + logvar + math.log(2 * math.pi))
+    B, L = z.shape
+    joint = log_q.sum(2).logsumexp(1).mean()
+    return joint - log_q.logsumexp(1).sum(1).mean() + (L - 1) * math.log(B)
+
+
+@right("beta_vae.total_correlation")
+def the_other_way_round(z, mu, logvar):
+    log_q = Normal(mu[:, None], (logvar / 2).exp()[:, None]).log_prob(z)  # images first
+    log_n = math.log(len(z))
+    joint = log_q.sum(2).logsumexp(0) - log_n
+    return (joint - (log_q.logsumexp(0) - log_n).sum(1)).mean()
+
+
+@right("beta_vae.total_correlation")
+def draw_by_draw(z, mu, logvar):
+    total = 0.0
+    for draw in z:
+        log_q = Normal(mu, (logvar / 2).exp()).log_prob(draw)  # (B, L)
+        joint = log_q.sum(1).logsumexp(0) - math.log(len(z))
+        total = total + joint - (log_q.logsumexp(0) - math.log(len(z))).sum()
+    return total / len(z)
+
+
+@right("beta_vae.total_correlation")
+def as_mixtures(z, mu, logvar):
+    sigma, even = (logvar / 2).exp(), Categorical(logits=torch.zeros(len(z)))
+    joint = MixtureSameFamily(even, Independent(Normal(mu, sigma), 1)).log_prob(z)
+    return (joint - MixtureSameFamily(even, Normal(mu.T, sigma.T)).log_prob(z).sum(1)).mean()
+
+
+@wrong("beta_vae.total_correlation", says="gradient")
+def detached(z, mu, logvar):
+    log_q = Normal(mu, (logvar / 2).exp()).log_prob(z[:, None]).detach()
+    joint = log_q.sum(2).logsumexp(1) + 2 * math.log(len(z)) + 0 * z.sum()
+    return (joint - log_q.logsumexp(1).sum(1)).mean()
+
+
+@wrong("beta_vae.total_correlation", says="narrow and far apart")
+def through_densities(z, mu, logvar):
+    q = Normal(mu, (logvar / 2).exp()).log_prob(z[:, None]).exp()
+    return (q.prod(2).mean(1).log() - q.mean(1).log().sum(1)).mean()
