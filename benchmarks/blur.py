@@ -1,6 +1,6 @@
 """How sharp a decoder gets: what its code holds, its size, and the length of its training.
 
-    python benchmarks/blur.py     # 8 CPU-minutes
+    python benchmarks/blur.py     # 6 CPU-minutes
 
 Writes coursekit/recorded/vae-blur.json. There is no encoder here and no noise. The code of a face
 is a list of its true factors, either four of them or all 23, and a decoder is trained to draw the
@@ -28,7 +28,7 @@ from coursekit.models.vae import conv_decoder
 from coursekit.training import warmup_cosine
 
 SIZE, TEST, RESOLUTION, BATCH, RATE, ALIKE = 12_000, 200, (32, 32), 64, 4e-3, 200
-STEPS = (200, 800, 3_200)
+STEPS = (200, 800, 2_400)
 CODES = {
     "four factors": ("skin", "background", "hair_color", "hair_style"),
     "all factors": tuple(faces.FACTORS),

@@ -1,4 +1,4 @@
-"""The mistakes that chapter 3 warns of, each trained beside the right program. 12 CPU-minutes.
+"""The mistakes that chapter 3 warns of, each trained beside the right program. 6 CPU-minutes.
 
     python benchmarks/mistakes.py
 
@@ -30,9 +30,9 @@ from coursekit.objectives import ELBO, negative_elbo
 from coursekit.training import warmup_cosine
 
 SIZE, TEST, RESOLUTION, LATENTS, WIDTHS = 2_560, 320, (32, 32), 16, (8, 16, 64)
-EPOCHS, BATCH, RATE = 16, 64, 4e-3
+EPOCHS, BATCH, RATE = 12, 64, 4e-3
 PIXELS = 3 * math.prod(RESOLUTION)
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 
 Noise = Callable[[Tensor], Tensor]
 
