@@ -733,7 +733,7 @@ def with_two_lists(model, batches, loss, optimizer):
         value = loss(model, x)[0]
         value.backward()
         optimizer.step()
-        losses.append(float(value))
+        losses.append(float(value.detach()))
         sizes.append(x.shape[0])
     return np.average(losses, weights=sizes).item()
 
