@@ -12,7 +12,7 @@ import margins
 import pytest
 
 from coursekit import claims
-from coursekit.claims import claim, margin
+from coursekit.claims import claim, margin, quoted
 
 AT_MOST = 5  # claims per chapter about a model that the chapter trains
 NAMES = [path.stem for path in chapters.chapters(chapters.SOLUTIONS)]
@@ -69,6 +69,21 @@ def test_a_margin_is_counted_in_standard_deviations() -> None:
     assert margin(up) == pytest.approx((5 / math.sqrt(2), math.inf))
     down = {"above": None, "below": 1.0, "measured": [4.0, 6.0], "wrong_measured": [2.0, 4.0]}
     assert margin(down) == pytest.approx((-4 / math.sqrt(2), 2 / math.sqrt(2)))
+
+
+def test_a_quoted_figure_is_compared_unless_seeds_are_shifted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SEED_SHIFT", raising=False)
+    quoted(0.88, 0.882, within=0.005)
+    for value in (0.89, math.nan):
+        with pytest.raises(AssertionError, match=f"The text says 0.88, but measured is {value}"):
+            quoted(0.88, value, within=0.005)
+    monkeypatch.setenv("SEED_SHIFT", "0")
+    with pytest.raises(AssertionError):
+        quoted(0.88, 0.89, within=0.005)
+    monkeypatch.setenv("SEED_SHIFT", "3")
+    quoted(0.88, 0.89, within=0.005)
 
 
 def calls(name: str) -> Iterator[tuple[str, dict[str, object]]]:

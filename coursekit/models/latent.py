@@ -73,6 +73,30 @@ def attribute_vector(codes: Tensor, mask: Tensor) -> Tensor:
     return codes[mask].mean(0) - codes[~mask].mean(0)
 
 
+def matched_vector(codes: Tensor, mask: Tensor, other: Tensor) -> Tensor:
+    """The attribute vector of `mask` among images that agree in a second attribute, (L,).
+
+    codes: (N, L). mask, other: (N,) bool. The mean of two attribute vectors, one of the images with
+    `other` and one of those without it. If the two attributes occur together more often than by
+    chance, `attribute_vector` adds a part of the second one; this vector does not.
+    """
+    require.shape("other", other, len(codes))
+    if other.dtype != torch.bool:
+        raise TypeError(f"other is {other.dtype}, but torch.bool is expected: write labels == 3")
+    groups = [attribute_vector(codes[group], mask[group]) for group in (other, ~other)]
+    return torch.stack(groups).mean(0)
+
+
+def shuffled_lengths(codes: Tensor, mask: Tensor, orders: Tensor) -> Tensor:
+    """Lengths (K,) of the attribute vectors that remain after the labels are shuffled.
+
+    codes: (N, L). mask: (N,) bool. orders: (K, N), a permutation of 0 … N - 1 in each row. An
+    attribute whose vector is no longer than these is not found in the codes.
+    """
+    require.shape("orders", orders, "K", len(codes))
+    return torch.stack([attribute_vector(codes, mask[order]) for order in orders]).norm(dim=1)
+
+
 def traversal(code: Tensor, dim: int, values: Tensor) -> Tensor:
     """Copies of one code (L,), (K, L), with the coordinate `dim` set to each of `values` (K,)."""
     require.shape("code", code, "L")

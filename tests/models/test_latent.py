@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from coursekit.models.latent import attribute_vector, lerp, slerp, traversal
+from coursekit.models.latent import (
+    attribute_vector,
+    lerp,
+    matched_vector,
+    shuffled_lengths,
+    slerp,
+    traversal,
+)
 
 ELEVEN = torch.linspace(0, 1, 11)
 
@@ -117,3 +124,25 @@ def test_traversal_moves_one_coordinate():
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call(normal(4))
+
+
+def test_a_matched_vector_leaves_out_what_comes_with_the_attribute():
+    """Codes = attribute * v + company * u: the matched vector is v, the plain one is not."""
+    v, u = normal(2, 3)
+    mask = torch.tensor([True] * 9 + [False] * 9)
+    other = torch.tensor([True] * 8 + [False] * 9 + [True])
+    codes = mask[:, None] * v + other[:, None] * u
+    torch.testing.assert_close(matched_vector(codes, mask, other), v)
+    torch.testing.assert_close(attribute_vector(codes, mask), v + (8 / 9 - 1 / 9) * u)
+    with pytest.raises(TypeError, match=r"torch\.int64, but torch\.bool"):
+        matched_vector(codes, mask, other.long())
+    with pytest.raises(ValueError, match="True everywhere"):
+        matched_vector(codes, mask, mask)
+
+
+def test_shuffled_lengths_shuffle_the_labels_and_nothing_else():
+    codes = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
+    mask = torch.tensor([False, True, False])
+    orders = torch.tensor([[0, 1, 2], [1, 0, 2], [0, 2, 1]])
+    expected = torch.tensor([5.0, 2.5, 2.5])
+    torch.testing.assert_close(shuffled_lengths(codes, mask, orders), expected)
