@@ -92,29 +92,3 @@ def test_the_chapter_quotes_the_recorded_sweep_over_beta() -> None:
     assert max(migs[p] for p in ("0.5", "1", "2")) < migs["4"] < migs["8"] < 0.1
     spread = [measured[f"{price}: MIG of samples"]["spread"] for price in prices]
     assert max(spread[:3]) < spread[3] < spread[4]
-
-
-def test_the_chapter_quotes_the_recorded_faces() -> None:
-    """The VAE's larger budget: every number of the table, its command and its cost."""
-    recorded = json.loads((RESULTS / "faces.json").read_text())
-    figures = recorded["figures"]
-    notebook = json.loads((ROOT / "solutions" / "03_vae.ipynb").read_text())
-    text = next("".join(c["source"]) for c in notebook["cells"] if c["id"] == "published-table")
-    ours = {row["what"].removeprefix("faces 64x64, "): row["ours"] for row in figures["rows"]}
-    table = [line.strip("| ").split(" | ") for line in text.split("\n") if line.startswith("|")]
-    assert table[2:] == [
-        [
-            name,
-            f"{ours[f'{name}: negative ELBO, nats']:,.0f}",
-            f"{ours[f'{name}: of it a pixel and channel']:.3f}",
-            f"{ours[f'{name}: KL, nats']:.1f}",
-            f"{ours[f'{name}: active units']:.0f}",
-        ]
-        for name in figures["cpu_seconds"]
-    ]
-    assert f"floor is {ours['entropy floor a pixel and channel']:.3f}" in text
-    assert f"{figures['train_images']:,} faces of 64x64" in text
-    assert f"{figures['epochs']} epochs, scored on {figures['test_images']:,} others" in text
-    assert f"`{recorded['command']}`, seed {recorded['seed']}" in text
-    assert f"{recorded['machine']['cpu']} with {recorded['machine']['instructions']}" in text
-    assert f"{sum(figures['cpu_seconds'].values()):,.0f} CPU-seconds" in text

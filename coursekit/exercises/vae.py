@@ -1106,13 +1106,27 @@ def _one_image(answer: Answer, g: Generator) -> None:
 
 # --- Questions answered in prose ----------------------------------------------------------------
 
+diagnose = FreeText(
+    "vae.diagnose",
+    "Six runs, A to F, have one mistake each: the loop is left after the first batch; the noise is "
+    "drawn once and used for every image; the loss of an epoch is divided by the batch size; the "
+    "cross-entropy is averaged over pixels; the cross-entropy is summed over the batch and the KL "
+    "is averaged; the weights are initialized by a loop over names that finds none. Which letter "
+    "is which? Give a reason for each.",
+    "Half a point for each right pair of letter and reason, two points at most. A: the noise that "
+    "is drawn once (reports less than the right program, the true loss is far above it). B: the "
+    "mean over pixels (reports less than 1, KL 0). C: the loop that is left early (all losses "
+    "high, falling slowly). D: the sum over the batch (huge report, large KL). E: the division by "
+    "the batch size (only the report is wrong). F: the loop over names (all numbers are right).",
+    2,
+)
 reduction = FreeText(
     "vae.reduction",
     "A report gives a test loss of 4,248,709 for its faces of 218x178 pixels, 'per batch of 64, "
-    "summed'. A friend reports 0.57 for the same model. What might both have measured, and what "
-    "must you know before you compare either with a third number?",
+    "summed'. A friend reports 0.57 for the same model. What might both have measured? What must "
+    "you know before you compare either number with a third one?",
     "One point: 4,248,709 / 64 = 66,386 nats per image; divided by 3 * 218 * 178 that is 0.570 "
-    "nats per pixel and channel, so the friend averages over pixels. One point: the target (grey "
+    "nats per pixel and color, so the friend averages over pixels. One point: the target (gray "
     "or binary, and its entropy floor), beta, and whether the KL is in the number and reduced in "
     "the same way.",
     2,
@@ -1120,20 +1134,20 @@ reduction = FreeText(
 blur = FreeText(
     "vae.blur",
     "You double the size of the decoder and train twice as long, with L = 3. Will the "
-    "reconstructions become sharp? Explain by what the best decoder for a given code is.",
-    "One point: no, not beyond a point. One point: the best decoder answers with the mean of all "
-    "images that share the code, and three numbers with noise tell apart only as many groups as "
-    "their KL in nats allows; what differs within a group is averaged.",
+    "reconstructions become sharp? Which measurement of this chapter supports your answer?",
+    "One point: no, because the best decoder answers with the mean of all images that share the "
+    "code, and the model is already close to it: its sharpness is 0.23, that of the conditional "
+    "mean 0.25. One point: only a code that holds more can be sharper; three numbers with noise "
+    "tell apart only as many groups as their 12.5 nats allow.",
     2,
 )
 prior = FreeText(
     "vae.prior",
-    "With L = 100 the reconstructions are better than with L = 3, and yet new faces drawn from "
-    "the prior may look worse. How can that be?",
+    "New faces of L = 100 are softer than its reconstructions and differ less from each other, "
+    "although the decoder is the same. Why?",
     "One point: a reconstruction decodes a code from q(z|x), a new face one from p(z); the "
-    "decoder was trained on the former only. One point: in 100 dimensions the codes of the data "
-    "(the aggregated posterior) can leave most of the prior empty although each KL is moderate; a "
-    "short training makes it worse. Also accepted: dimensions used by few images combine at "
-    "random.",
+    "decoder was trained on the former only. One point: the codes of the data (the aggregated "
+    "posterior) leave parts of the prior empty, and independent draws combine features that no "
+    "training image had together.",
     2,
 )
