@@ -1,6 +1,7 @@
 """Several small figures of curves, two side by side, that share their axes."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from coursekit.viz.curves import BLUE, GREY, RED
@@ -21,6 +22,7 @@ def show_panels(
     and line in every panel. settings: ylim, xlabel and others of matplotlib's `Axes.set`.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     styles = [(GREY, "-"), (BLUE, "-"), (RED, "--")]
@@ -43,7 +45,8 @@ def show_panels(
             for values in seeds:
                 epochs = range(1, len(values) + 1)
                 axes.plot(epochs, values, line, color=color, linewidth=1.5, alpha=0.8)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(fill(title, 24), fontsize=10)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid(alpha=0.3)
         axes.set(**settings)
         axes.label_outer()
