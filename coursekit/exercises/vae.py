@@ -384,8 +384,7 @@ class Decoder(nn.Module):
     def __init__(self, image_shape, latent_dim, widths):
         super().__init__()
         # 1. A linear layer to all numbers of the encoder's last grid; nn.Unflatten.
-        # 2. Backwards through sizes and widths: ConvTranspose2d 4x4, stride 2, with the paddings
-        #    of exercise 2; BatchNorm2d; LeakyReLU. The last block keeps widths[0] channels.
+        # 2. Backwards: ConvTranspose2d 4x4, stride 2 (exercise 2); BatchNorm2d; LeakyReLU.
         # 3. Conv2d 3x3, padding 1, to the channels of the image.
         ### BEGIN SOLUTION
         channels, *size = image_shape
