@@ -48,29 +48,3 @@ def test_the_chapter_quotes_the_recorded_comparison() -> None:
     assert abs(measured["mnist-cgan: label accuracy"]["ours"] - 0.1) < 0.01
     floor = measured["real against real: feature distance"]["ours"]
     assert f"distance of {floor:.1f}" in text
-
-
-def test_the_chapter_quotes_the_recorded_faces() -> None:
-    """The VAE's larger budget: every number of the table, its command and its cost."""
-    recorded = json.loads((RESULTS / "faces.json").read_text())
-    figures = recorded["figures"]
-    notebook = json.loads((ROOT / "solutions" / "03_vae.ipynb").read_text())
-    text = next("".join(c["source"]) for c in notebook["cells"] if c["id"] == "published-table")
-    ours = {row["what"].removeprefix("faces 64x64, "): row["ours"] for row in figures["rows"]}
-    table = [line.strip("| ").split(" | ") for line in text.split("\n") if line.startswith("|")]
-    assert table[2:] == [
-        [
-            name,
-            f"{ours[f'{name}: negative ELBO, nats']:,.0f}",
-            f"{ours[f'{name}: of it a pixel and channel']:.3f}",
-            f"{ours[f'{name}: KL, nats']:.1f}",
-            f"{ours[f'{name}: active units']:.0f}",
-        ]
-        for name in figures["cpu_seconds"]
-    ]
-    assert f"floor is {ours['entropy floor a pixel and channel']:.3f}" in text
-    assert f"{figures['train_images']:,} faces of 64x64" in text
-    assert f"{figures['epochs']} epochs, scored on {figures['test_images']:,} others" in text
-    assert f"`{recorded['command']}`, seed {recorded['seed']}" in text
-    assert f"{recorded['machine']['cpu']} with {recorded['machine']['instructions']}" in text
-    assert f"{sum(figures['cpu_seconds'].values()):,.0f} CPU-seconds" in text

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,6 +28,7 @@ from coursekit.exercises import (
     untouched,
     values,
 )
+from coursekit.models.vae import halved_sizes
 
 OWN = (
     "coursekit.objectives.kl_divergence",
@@ -59,69 +61,189 @@ def _follows(draw: Callable[[Generator], Tensor], generator: Generator) -> None:
         raise Failed("the same state of the generator must give the same numbers")
 
 
+def _size(g: Generator) -> tuple[int, int]:
+    """A side that is odd, and even when halved, and one that is even, and then odd."""
+    sides = 4 * _integers(g, 2, 6)[0] + 3, 4 * _integers(g, 2, 6)[0] + 2
+    return sides if rand(g).item() < 0.5 else (sides[1], sides[0])
+
+
+def _widths(g: Generator) -> tuple[int, ...]:
+    return tuple(_integers(g, 3, 9, _integers(g, 2, 4)[0]))
+
+
+def _of_encoder(g: Generator) -> tuple[Any, ...]:
+    shape = (_integers(g, 1, 4)[0], *_size(g))
+    return shape, 40, _widths(g), rand(g, 6, *shape)
+
+
+def _of_decoder(g: Generator) -> tuple[Any, ...]:
+    shape = (_integers(g, 1, 4)[0], *_size(g))
+    return shape, 5, _widths(g), randn(g, 6, 5)
+
+
+def _network_facts(network: Any, x: Tensor) -> list[Any]:
+    """Of a network: shapes and signs of what it gives, its number of weights, and in what mode one
+    input changes the output of another."""
+    network.train()
+    together, rest = network(x), network(x[1:])
+    pair = isinstance(together, tuple | list)
+    outputs = list(together) if pair else [together]
+    others = list(rest) if pair else [rest]
+    found: list[Any] = [torch.tensor(out.shape).float() for out in outputs]
+    found += [bool((out < 0).any()) and bool((out > 0).any()) for out in outputs]
+    found.append(pair and torch.equal(outputs[0], outputs[1]))
+    found.append(all(torch.allclose(a[1:], b, atol=1e-5) for a, b in zip(outputs, others)))  # noqa: B905
+    found.append(sum(weight.numel() for weight in network.parameters()))
+    network.eval()
+    a, b, middle = (_first(network(v)) for v in (x[:1], x[1:2], (x[:1] + x[1:2]) / 2))
+    found.append(torch.allclose(_first(network(x))[:1], a, atol=1e-4))
+    found.append(torch.allclose((a + b) / 2, middle, atol=1e-5))
+    return found
+
+
+def _differ(one: Tensor, other: Tensor) -> None:
+    if not one.isfinite().all() or torch.allclose(one, other, rtol=1e-6, atol=0):
+        raise Failed("two different inputs give the same result")
+
+
+def _any(recorded: Any) -> Any:
+    """A recorded class, which mypy takes for the class itself."""
+    return recorded
+
+
+def _first(result: Any) -> Tensor:
+    return result[0] if isinstance(result, tuple | list) else result
+
+
+def _facts(answer: Answer, image_shape: Any, latent_dim: int, widths: Any, x: Tensor) -> list[Any]:
+    return _network_facts(answer(image_shape, latent_dim, widths), x)
+
+
+def _count(network: Any, expected: Any, blocks: str) -> None:
+    """As many weights as the layers of the text have."""
+    found, right = (sum(w.numel() for w in n.parameters()) for n in (network, expected))
+    if found != right:
+        raise Failed(f"the network has {found:,} weights, but {blocks} have {right:,}")
+
+
+def _blocks(network: Any, x: Tensor) -> None:
+    """Batch normalization in the right mode, and an activation."""
+    *_, mixes, _, alone, affine = _network_facts(network, x)
+    if mixes:
+        raise Failed(
+            "in training mode the images of a batch do not influence each other: is batch "
+            "normalization missing?"
+        )
+    if not alone:
+        raise Failed("in eval mode the result for one input depends on the others in the batch")
+    if affine:
+        raise Failed("the network is a linear map: is there an activation in every block?")
+
+
 @record(
-    "vae.mix",
-    inputs=lambda g: (rand(g, 3, 4, 6), rand(g, 3, 4, 6), 0.1 + 0.8 * rand(g, 5)),
-    tests=(
-        values(points=2),
-        values(
-            name="goes on beyond both ends, and cuts nothing off",
-            inputs=lambda g: (
-                rand(g, 3, 4, 6),
-                rand(g, 3, 4, 6),
-                torch.tensor([-1.5, 1.5]) + rand(g, 2),
-            ),
-        ),
-        values(
-            name="holds for as many weights as the image has columns",
-            hidden="Try images of 3x3x3 and three weights: which axis of the result is alpha's?",
-            inputs=lambda g: (rand(g, 3, 3, 3), rand(g, 3, 3, 3), rand(g, 3)),
-        ),
-        untouched(),
-    ),
+    "vae.encoder",
+    inputs=_of_encoder,
+    probe=_facts,
+    tests=(),
     mistakes={
-        "alpha[:": {
-            "(alpha > 0.5).float()[:": "You choose one image per weight; mix the two instead.",
-            "torch.linspace(0, 1, len(alpha))[:": "You ignore the values of alpha: they need not "
-            "be evenly spaced, nor run from 0 to 1.",
+        "nn.BatchNorm2d(width), nn.ReLU()": {
+            "nn.ReLU()": "Batch normalization is missing between convolution and ReLU.",
+            "nn.BatchNorm2d(width)": "The ReLU is missing. Without it, all convolutions together "
+            "are one linear map.",
         },
-        "(1 - alpha) * x2": {
-            "x2": "The weights of x1 and x2 must add up to 1: alpha and 1 - alpha.",
-            "alpha * x2": "You weight both images by alpha. The weight of x2 is 1 - alpha.",
-        },
-        "alpha * x1 + (1 - alpha) * x2": {
-            "(1 - alpha) * x1 + alpha * x2": "Your mixture runs the other way: at alpha = 1 it "
-            "must be x1, at alpha = 0 x2.",
-            "x2 + alpha * (x2 - x1)": "You add alpha * (x2 - x1) to x2; add alpha * (x1 - x2).",
-            "(x1 + x2) / 2 + 0 * alpha": "You take the plain average: alpha is not used.",
-            "(alpha * x1 + (1 - alpha) * x2).movedim(0, -1)": "Your weights are on the last axis; "
-            "the result must be (K, C, H, W), one image per weight.",
+        "self.to_mu(h), self.to_logvar(h)": {
+            "self.to_mu(h), self.to_mu(h)": "mu and logvar come from the same head: use two.",
+            "self.to_mu(h).relu(), self.to_logvar(h).relu()": "There is a ReLU after the heads. "
+            "mu and logvar may be negative.",
+            "self.to_mu(h), self.to_logvar(h).exp()": "Your second result is never negative: it is "
+            "a variance or a standard deviation. Return its logarithm, as the head gives it.",
+            "self.to_mu(h)": "You return one tensor: return mu and logvar.",
         },
     },
-    fair=("detached",),  # no gradient is asked for
+    fair=("detached",),
     hints=(
-        "One weight gives one image. Write it for a single number alpha first.",
-        "alpha has shape (K,), an image (C, H, W). With shape (K, 1, 1, 1), alpha meets an image "
-        "as (K, C, H, W).",
-        "Index alpha with None to add three axes at its end. Weight x1 by alpha and x2 by the rest "
-        "up to 1, and add them.",
+        "An nn.Sequential can grow in a loop over `widths`, by its method append. What is the "
+        "number of input channels of each block?",
+        "halved_sizes(size, times)[-1] is the size of the last grid. A head reads all its numbers: "
+        "channels times height times width.",
+        "In the loop, add Conv2d, BatchNorm2d and ReLU, and remember the width as the next number "
+        "of channels. In forward, flatten the last grid. Two nn.Linear layers read mu and logvar "
+        "from these features.",
     ),
-    explanation="Broadcasting pairs each of the K weights with every pixel, so no loop is needed.",
-    see="chapter 3, 'Exercise 1: mix two images'",
-    forbids=("coursekit.models.latent.lerp",),
+    explanation="Each block halves the image and rounds up, so the size of the last grid is known "
+    "before any image is seen.",
+    see="chapter 3, 'Exercise 1: the encoder'",
+    forbids=("coursekit.models.vae.conv_encoder", "coursekit.models.vae.downsample"),
 )
-def mix(x1, x2, alpha):
-    """Mixtures of two images in pixel space.
+class Encoder(nn.Module):
+    """Images -> mean and log-variance of q(z|x).
 
-    x1, x2: (C, H, W) float tensors. alpha: (K,) weights, of any value.
-    Returns: (K, C, H, W), image k is alpha[k] * x1 + (1 - alpha[k]) * x2, nothing cut off.
+    image_shape: (C, H, W), of any size. latent_dim: L. widths: channels after each block.
+    Called with images (B, C, H, W); returns (mu, logvar), (B, L) each, logvar = log sigma^2.
     """
-    # 1. Give alpha three more axes, so that (K, 1, 1, 1) meets (C, H, W).
-    # 2. Mix.
-    ### BEGIN SOLUTION
-    alpha = alpha[:, None, None, None]
-    return alpha * x1 + (1 - alpha) * x2
-    ### END SOLUTION
+
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        # 1. For each width a block: Conv2d 3x3, stride 2, padding 1; BatchNorm2d; ReLU.
+        # 2. Two linear heads that read all numbers of the last grid.
+        ### BEGIN SOLUTION
+        channels, *size = image_shape
+        self.blocks = nn.Sequential()
+        for width in widths:
+            halve = nn.Conv2d(channels, width, 3, stride=2, padding=1)
+            self.blocks.append(nn.Sequential(halve, nn.BatchNorm2d(width), nn.ReLU()))
+            channels = width
+        rows, columns = halved_sizes(size, len(widths))[-1]
+        self.to_mu = nn.Linear(channels * rows * columns, latent_dim)
+        self.to_logvar = nn.Linear(channels * rows * columns, latent_dim)
+        ### END SOLUTION
+
+    def forward(self, x):
+        ### BEGIN SOLUTION
+        h = self.blocks(x).flatten(1)
+        return self.to_mu(h), self.to_logvar(h)
+        ### END SOLUTION
+
+
+def _two(result: Any, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise Failed("expected two tensors, (mu, logvar)")
+    return tensor(result[0], shape, "mu"), tensor(result[1], shape, "logvar")
+
+
+@_any(Encoder).test("turns images of any size into mu and logvar, (B, L) each", points=2)
+def _codes(answer: Answer, g: Generator) -> None:
+    for _ in range(3):
+        shape, latents, widths, x = _of_encoder(g)
+        mu, logvar = _two(answer(shape, latents, widths)(x), (len(x), latents))
+        for name, out in (("mu", mu), ("logvar", logvar)):
+            if not ((out < 0).any() and (out > 0).any()):
+                raise Failed(f"no {name} of a new network is negative, or none is positive")
+        if torch.equal(mu, logvar):
+            raise Failed("mu and logvar are the same: give each a head of its own")
+
+
+@_any(Encoder).test("has the blocks of the text, and two heads", points=2)
+def _encoder_blocks(answer: Answer, g: Generator) -> None:
+    shape, latents, widths, x = _of_encoder(g)
+    network = answer(shape, latents, widths)
+    _two(network(x), (len(x), latents))
+    _count(network, _any(Encoder).solve(shape, latents, widths), "the blocks and the two heads")
+    _blocks(network, x)
+
+
+@_any(Encoder).test(
+    "holds for one block, one latent and the smallest images",
+    hidden="Try images of 1x1, 2x3 and 5x4 pixels, widths=(4,) and latent_dim=1, in eval mode.",
+)
+def _small_encoder(answer: Answer, g: Generator) -> None:
+    for size in ((1, 1), (2, 3), (5, 4)):
+        network = answer((1, *size), 1, (4,))
+        network.eval()
+        x = 10 * rand(g, 1, 1, *size)  # and -x, so that no ReLU shuts off both
+        mu, _ = _two(network(x), (1, 1))
+        _differ(mu, _first(network(-x)))
+        _count(network, _any(Encoder).solve((1, *size), 1, (4,)), "the block and the two heads")
 
 
 @record(
@@ -205,6 +327,123 @@ def _smallest(answer: Answer, g: Generator) -> None:
     _comes_back(answer, (1 + torch.randperm(3, generator=g)).tolist())
 
 
+@record(
+    "vae.decoder",
+    inputs=_of_decoder,
+    probe=_facts,
+    tests=(),
+    mistakes={
+        "nn.BatchNorm2d(after), nn.LeakyReLU()": {
+            "nn.LeakyReLU()": "Batch normalization is missing after the transposed convolutions.",
+            "nn.BatchNorm2d(after)": "The LeakyReLU is missing. Without it, all layers together "
+            "are one linear map.",
+        },
+        "padding = (1 + odd[0], 1 + odd[1])": {
+            "padding, odd = (1, 1), (0, 0)": "Your images are too large where a size is odd: each "
+            "block must come back to the size that the encoder had there.",
+            "odd = (odd[0], odd[0]); padding = (1 + odd[0], 1 + odd[0])": "You use the padding of "
+            "the height for the width, too. Each has its own.",
+        },
+        "self.layers(z)": {
+            "self.layers(z).sigmoid()": "Your result is never negative: there is a sigmoid or a "
+            "ReLU at the end. Return logits; the loss applies the sigmoid.",
+            "self.layers(z).relu()": "Your result is never negative: there is a ReLU at the end. "
+            "Return logits, of either sign.",
+        },
+        "nn.Conv2d(widths[0], channels, 3, padding=1)": {
+            "nn.Sequential(nn.Conv2d(widths[0], channels, 3, padding=1), "
+            "nn.BatchNorm2d(channels))": "There is "
+            "batch normalization after the last convolution. It would force every batch of images "
+            "to have the same mean.",
+        },
+    },
+    fair=("detached",),
+    hints=(
+        "The decoder runs through the encoder's sizes and widths backwards. Write both lists on "
+        "paper for one example: which widths stand before and after each block?",
+        "halved_sizes(size, len(widths)) is the list of all sizes, first the image's. The block "
+        "that leads to a size takes its paddings from that size: exercise 2, once for the height "
+        "and once for the width.",
+        "A linear layer makes the last grid, nn.Unflatten(1, (channels, rows, columns)) gives it "
+        "its shape. Then, for each size from the last but one to the first: ConvTranspose2d with "
+        "kernel 4, stride 2, padding=(p_h, p_w) and output_padding=(o_h, o_w), BatchNorm2d, "
+        "LeakyReLU. At the end a Conv2d 3x3 with padding 1 makes the image's channels.",
+    ),
+    explanation="Each transposed convolution knows the size that it must come back to, so that "
+    "odd sizes are met exactly.",
+    see="chapter 3, 'Exercise 3: the decoder'",
+    forbids=("coursekit.models.vae.conv_decoder", "coursekit.models.vae.upsample"),
+)
+class Decoder(nn.Module):
+    """Codes -> logits of p(x|z).
+
+    image_shape: (C, H, W), of any size. latent_dim: L. widths: those of the encoder.
+    Called with codes (B, L); returns logits (B, C, H, W), which may have any sign.
+    """
+
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        # 1. A linear layer to all numbers of the encoder's last grid; nn.Unflatten.
+        # 2. Backwards: ConvTranspose2d 4x4, stride 2 (exercise 2); BatchNorm2d; LeakyReLU.
+        # 3. Conv2d 3x3, padding 1, to the channels of the image.
+        ### BEGIN SOLUTION
+        channels, *size = image_shape
+        *sizes, (rows, columns) = halved_sizes(size, len(widths))
+        first = nn.Linear(latent_dim, widths[-1] * rows * columns)
+        self.layers = nn.Sequential(first, nn.Unflatten(1, (widths[-1], rows, columns)))
+        wide = [*reversed(widths), widths[0]]
+        for before, after, to in zip(wide[:-1], wide[1:], reversed(sizes), strict=True):
+            odd = (to[0] % 2, to[1] % 2)
+            padding = (1 + odd[0], 1 + odd[1])
+            double = nn.ConvTranspose2d(before, after, 4, 2, padding, output_padding=odd)
+            self.layers.append(nn.Sequential(double, nn.BatchNorm2d(after), nn.LeakyReLU()))
+        self.layers.append(nn.Conv2d(widths[0], channels, 3, padding=1))
+        ### END SOLUTION
+
+    def forward(self, z):
+        ### BEGIN SOLUTION
+        return self.layers(z)
+        ### END SOLUTION
+
+
+@_any(Decoder).test("turns codes into logits of any image size", points=2)
+def _logits(answer: Answer, g: Generator) -> None:
+    for _ in range(3):
+        shape, latents, widths, z = _of_decoder(g)
+        logits = tensor(answer(shape, latents, widths)(z), (len(z), *shape), "the logits")
+        if not ((logits < 0).any() and (logits > 0).any()):
+            raise Failed("no logit of a new network is negative, or none is positive")
+
+
+@_any(Decoder).test("has the blocks of the text", points=2)
+def _decoder_blocks(answer: Answer, g: Generator) -> None:
+    shape, latents, widths, z = _of_decoder(g)
+    network = answer(shape, latents, widths)
+    tensor(network(z), (len(z), *shape), "the logits")
+    _count(network, _any(Decoder).solve(shape, latents, widths), "the layers of the text")
+    _blocks(network, z)
+
+
+@_any(Decoder).test(
+    "holds for the photographs of CelebA and for the smallest images",
+    hidden="Try images of 218x178 with four widths, and of 1x1, 2x3 and 5x4 with one, in eval "
+    "mode.",
+)
+def _small_decoder(answer: Answer, g: Generator) -> None:
+    for size, widths in (
+        ((218, 178), (2, 3, 4, 5)),
+        ((1, 1), (4,)),
+        ((2, 3), (4,)),
+        ((5, 4), (4,)),
+    ):
+        network = answer((1, *size), 2, widths)
+        network.eval()
+        z = randn(g, 2, 2)
+        logits = tensor(network(z[:1]), (1, 1, *size), "the logits")
+        _differ(logits, network(z[1:]))
+        _count(network, _any(Decoder).solve((1, *size), 2, widths), "the layers of the text")
+
+
 def _extremes(g: Generator) -> tuple[Tensor, Tensor]:
     """Standard deviations from 1e-4 to 150, and one dimension in which q is the prior."""
     mu, logvar = 30 * randn(g, 1, 9), 10 * randn(g, 1, 9)
@@ -264,7 +503,7 @@ def _extremes(g: Generator) -> tuple[Tensor, Tensor]:
         "gives (B, L), and sum over the second dimension.",
     ),
     explanation="The dimensions are independent, so the KL is the sum of their closed forms.",
-    see="chapter 3, 'Exercise 3: the KL divergence'",
+    see="chapter 3, 'Exercise 4: the KL divergence'",
     forbids=OWN,
 )
 def kl_divergence(mu, logvar):
@@ -327,7 +566,7 @@ def _apart(g: Generator, rows: int = 20, latents: int = 30) -> tuple[Tensor, Ten
         "generator. sigma is the exponential of half of logvar. Multiply the two and add mu.",
     ),
     explanation="The noise is an input, so z is a differentiable function of mu and logvar.",
-    see="chapter 3, 'Exercise 4: a sample that gradients pass through'",
+    see="chapter 3, 'Exercise 5: a sample that gradients pass through'",
     forbids=OWN,
 )
 def reparameterize(mu, logvar, generator=None):
@@ -499,7 +738,7 @@ def _batch(g: Generator, *pixels: int, scale: float = 2.0) -> tuple[Tensor, ...]
     ),
     explanation="A sum over pixels and latents belongs to one image; dividing by the number of "
     "images averages over the batch.",
-    see="chapter 3, 'Exercise 5: the loss'",
+    see="chapter 3, 'Exercise 6: the loss'",
     forbids=OWN,
 )
 def negative_elbo(x, logits, mu, logvar, beta=1.0):
@@ -569,7 +808,7 @@ def _with_black_and_white(g: Generator) -> tuple[Tensor]:
     ),
     explanation="The best mean for a pixel is the pixel itself, and what it costs then is its "
     "entropy.",
-    see="chapter 3, 'Exercise 6: the floor of the loss'",
+    see="chapter 3, 'Exercise 7: the floor of the loss'",
 )
 def entropy_floor(x):
     """The least cross-entropy that any Bernoulli decoder can reach on each image, in nats.
@@ -585,71 +824,135 @@ def entropy_floor(x):
     ### END SOLUTION
 
 
-def _epoch(g: Generator, sizes: list[int]) -> tuple[list[float], list[int]]:
-    return (100 + 20 * randn(g, len(sizes))).tolist(), sizes
+class _Network(nn.Module):
+    """A small network with batch normalization: (B, 4) -> (B, 4)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 4)
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.norm(self.first(x))))
+
+
+def _squared_error(model, x):
+    """Two parts of a loss and, first, their sum: averages over the batch."""
+    error = (model(x) - x).square().sum(dim=1).mean()
+    size = 0.1 * model.last.weight.square().sum()
+    return error + size, error, size
+
+
+def _epoch_of(g: Generator, *sizes: int) -> tuple[Any, ...]:
+    """A model in eval mode with gradients left over, batches of these sizes, loss, optimizer."""
+    model = _Network()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(randn(g, *parameter.shape))
+            parameter.grad = randn(g, *parameter.shape)
+    batches = [randn(g, size, 4) * (1 + place) for place, size in enumerate(sizes)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.5)
+    return model.eval(), batches, _squared_error, optimizer
 
 
 @record(
-    "vae.epoch_mean",
-    inputs=lambda g: _epoch(g, [16, 16, 16, 16, *_integers(g, 1, 8)]),
+    "vae.train_epoch",
+    inputs=lambda g: _epoch_of(g, 8, 8, 8, *_integers(g, 3, 6)),
     tests=(
-        values(points=2),
+        values(points=3, name="moves the weights once per batch, and gives the mean per image"),
         values(
             name="holds for batches of any size",
-            inputs=lambda g: _epoch(g, _integers(g, 1, 50, 9)),
+            inputs=lambda g: _epoch_of(g, *_integers(g, 3, 20, 4)),
         ),
         values(
             name="holds for a single batch",
-            hidden="With one batch its mean is the answer, whatever its size.",
-            inputs=lambda g: _epoch(g, _integers(g, 2, 20)),
+            hidden="Try a list with one batch: its mean is the answer, whatever its size.",
+            inputs=lambda g: _epoch_of(g, *_integers(g, 3, 20)),
         ),
     ),
     mistakes={
-        "loss * size": {
-            "loss": "You divide a sum over batches by the number of images: multiply each batch's "
-            "mean by its size first."
+        "model.train()": {
+            "pass": "You train in eval mode, which a validation may have left, so batch "
+            "normalization learns no statistics: call model.train() first.",
         },
-        "total / sum(sizes)": {
-            "sum(losses) / len(losses)": "This is the mean of the batches' means, in which each "
-            "image of a small batch counts for more. Weight every batch by its size.",
-            "sum(losses) / sizes[0]": "You divide the sum of the losses by the batch size, but "
-            "there are as many losses as batches: this number grows with the data set.",
-            "sum(losses)": "You add up the batches' means. Weight them by size, and divide by the "
-            "number of images.",
-            "total": "This is the loss of all images together; divide by their number.",
-            "total / len(sizes)": "Divide the sum by the number of images, not of batches.",
-            "(total - losses[-1] * sizes[-1]) / sum(sizes[:-1])": "The last, smaller batch is "
-            "missing. Its images count like all others.",
-            "losses[0]": "This is the loss of the first batch alone, as of a loop that is left by "
-            "`break` or `return`: the rest of the data is never seen.",
-            "losses[-1]": "This is the loss of the last batch alone; every batch counts.",
-            "total / (sizes[0] * len(sizes))": "You count every batch as full: the last one has "
-            "fewer images.",
+        "optimizer.zero_grad()\n        value.backward()\n        optimizer.step()": {
+            "value.backward()\n        optimizer.step()": "The gradients of earlier batches are "
+            "still there, and new ones are added to them: call optimizer.zero_grad().",
+            "value.backward()\n        optimizer.step()\n        optimizer.zero_grad()": "At your "
+            "first step, gradients from before the call are still there: call "
+            "optimizer.zero_grad() before backward().",
+            "value.backward()\n        optimizer.zero_grad()\n        optimizer.step()": "The "
+            "weights never move: optimizer.step() is missing, or it comes where gradients are 0. "
+            "The order is zero_grad, backward, step.",
+        },
+        "value, *_ = loss(model, x)": {
+            "value = sum(loss(model, x))": "You add up all that `loss` returns. The loss itself "
+            "is the first value; the others are its parts.",
+            "_, value, _ = loss(model, x)": "You minimize the second value that `loss` returns. "
+            "The loss is the first.",
+        },
+        "total += value.item() * len(x)\n        count += len(x)": {
+            "total += value.item()\n        count += 1": "You take the mean of the batches' means, "
+            "in which an image of a small batch counts for more. Weight each batch by its size.",
+            "total += value.item()\n        count += len(x)": "You divide a sum over batches by "
+            "the number of images: multiply each batch's mean by its size first.",
+            "total += value.item()\n        count = len(batches[0])": "You divide the sum of the "
+            "losses by the batch size. There is one loss per batch, so this number grows with the "
+            "data set.",
+            "total += value.item() * len(x)\n        count += 1": "You divide the sum over all "
+            "images by the number of batches; divide by the number of images.",
+            "total += value.item()\n        count = 1": "You add up the batches' means. Weight "
+            "them by size, and divide by the number of images.",
+            "total = value.item()\n        count = 1": "This is the loss of the last batch alone; "
+            "every batch counts.",
+        },
+        "\n    return total / count": {
+            "\n        return total / count": "Your `return` stands inside the loop, so the "
+            "function ends after the first batch: the rest of the data is never seen.",
+            "\n    return total": "This is the loss of all images together; divide by their "
+            "number.",
+        },
+        "in batches:": {
+            "in batches[:-1]:": "The last batch is missing: it is smaller, and its images count "
+            "like all others.",
         },
     },
+    fair=("changes its inputs in place",),  # training is a change of the model
     hints=(
-        "What would you get if you added up the losses of all images? And how many are there?",
-        "A batch of n images with mean loss l contributes n * l to that sum.",
-        "Add up the products of loss and size over the batches, and divide by the sum of the "
-        "sizes.",
+        "Per batch: compute the loss, forget the old gradients, compute new ones, take a step. "
+        "Beside that, you keep two running sums.",
+        "A batch of n images with mean loss l contributes n * l to the sum over all images. "
+        "`.item()` turns the loss into a number that keeps no graph.",
+        "Switch to training mode and start two sums at 0. In the loop, take the first value that "
+        "`loss` returns, call zero_grad, backward and step in this order, and update both sums. "
+        "After the loop, divide.",
     ),
     explanation="A batch's mean times its size is the sum over its images, so every image counts "
     "the same.",
-    see="chapter 3, 'Exercise 7: the loss of an epoch'",
-    forbids=("coursekit.training.run.Means",),
+    see="chapter 3, 'Exercise 8: the training loop'",
+    forbids=("coursekit.training.loop.one_epoch", "coursekit.training.run.descend"),
 )
-def epoch_mean(losses, sizes):
-    """The mean loss per image over one epoch.
+def train_epoch(model, batches, loss, optimizer):
+    """Train for one epoch: one step of gradient descent per batch.
 
-    losses: a list of K floats, each the mean over the images of one batch.
-    sizes: a list of K ints, the number of images in each batch.
-    Returns: a number.
+    model: the network. batches: tensors (B, ...), of different sizes B.
+    loss: loss(model, x) -> (loss, reconstruction, kl), means over the images of the batch x.
+    optimizer: holds the weights of the model.
+    Returns: a number, the mean loss per image over the epoch.
     """
-    # 1. The sum over all images: each batch counts as often as it has images.
-    # 2. Divide by the number of images.
+    # 1. Training mode: a validation may have left the model in eval mode.
+    # 2. For each batch: the loss; old gradients away; new gradients; one step.
+    # 3. Keep the sum of the losses of all images, and how many images there were.
     ### BEGIN SOLUTION
-    total = sum(loss * size for loss, size in zip(losses, sizes, strict=True))
-    return total / sum(sizes)
+    model.train()
+    total, count = 0.0, 0
+    for x in batches:
+        value, *_ = loss(model, x)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        total += value.item() * len(x)
+        count += len(x)
+    return total / count
     ### END SOLUTION
 
 
@@ -725,7 +1028,7 @@ class _Decoder(nn.Module):
         "in eval mode, and apply the sigmoid. Then vae.train takes the mode that you remembered.",
     ),
     explanation="In eval mode an image depends on its own code only; the caller's mode comes back.",
-    see="chapter 3, 'Exercise 8: new faces'",
+    see="chapter 3, 'Exercise 9: new faces'",
 )
 def generate(vae, count, generator):
     """New images from the prior.
@@ -802,13 +1105,27 @@ def _one_image(answer: Answer, g: Generator) -> None:
 
 # --- Questions answered in prose ----------------------------------------------------------------
 
+diagnose = FreeText(
+    "vae.diagnose",
+    "Six runs, A to F, have one mistake each: the loop is left after the first batch; the noise is "
+    "drawn once and used for every image; the loss of an epoch is divided by the batch size; the "
+    "cross-entropy is averaged over pixels; the cross-entropy is summed over the batch and the KL "
+    "is averaged; the weights are initialized by a loop over names that finds none. Which letter "
+    "is which? Give a reason for each.",
+    "Half a point for each right pair of letter and reason, two points at most. A: the noise that "
+    "is drawn once (reports less than the right program, the true loss is far above it). B: the "
+    "mean over pixels (reports less than 1, KL 0). C: the loop that is left early (all losses "
+    "high, falling slowly). D: the sum over the batch (huge report, large KL). E: the division by "
+    "the batch size (only the report is wrong). F: the loop over names (all numbers are right).",
+    2,
+)
 reduction = FreeText(
     "vae.reduction",
     "A report gives a test loss of 4,248,709 for its faces of 218x178 pixels, 'per batch of 64, "
-    "summed'. A friend reports 0.57 for the same model. What might both have measured, and what "
-    "must you know before you compare either with a third number?",
+    "summed'. A friend reports 0.57 for the same model. What might both have measured? What must "
+    "you know before you compare either number with a third one?",
     "One point: 4,248,709 / 64 = 66,386 nats per image; divided by 3 * 218 * 178 that is 0.570 "
-    "nats per pixel and channel, so the friend averages over pixels. One point: the target (grey "
+    "nats per pixel and color, so the friend averages over pixels. One point: the target (gray "
     "or binary, and its entropy floor), beta, and whether the KL is in the number and reduced in "
     "the same way.",
     2,
@@ -816,20 +1133,20 @@ reduction = FreeText(
 blur = FreeText(
     "vae.blur",
     "You double the size of the decoder and train twice as long, with L = 3. Will the "
-    "reconstructions become sharp? Explain by what the best decoder for a given code is.",
-    "One point: no, not beyond a point. One point: the best decoder answers with the mean of all "
-    "images that share the code, and three numbers with noise tell apart only as many groups as "
-    "their KL in nats allows; what differs within a group is averaged.",
+    "reconstructions become sharp? Which measurement of this chapter supports your answer?",
+    "One point: no, because the best decoder answers with the mean of all images that share the "
+    "code, and the model is already close to it: its sharpness is 0.23, that of the conditional "
+    "mean 0.25. One point: only a code that holds more can be sharper; three numbers with noise "
+    "tell apart only as many groups as their 12.5 nats allow.",
     2,
 )
 prior = FreeText(
     "vae.prior",
-    "With L = 100 the reconstructions are better than with L = 3, and yet new faces drawn from "
-    "the prior may look worse. How can that be?",
+    "New faces of L = 100 are softer than its reconstructions and differ less from each other, "
+    "although the decoder is the same. Why?",
     "One point: a reconstruction decodes a code from q(z|x), a new face one from p(z); the "
-    "decoder was trained on the former only. One point: in 100 dimensions the codes of the data "
-    "(the aggregated posterior) can leave most of the prior empty although each KL is moderate; a "
-    "short training makes it worse. Also accepted: dimensions used by few images combine at "
-    "random.",
+    "decoder was trained on the former only. One point: the codes of the data (the aggregated "
+    "posterior) leave parts of the prior empty, and independent draws combine features that no "
+    "training image had together.",
     2,
 )

@@ -4,7 +4,7 @@ from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.callbacks import tensorboard
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from coursekit.training.latents import fit_latents, infer_latents
-from coursekit.training.loop import evaluate, fit
+from coursekit.training.loop import evaluate, fit, one_epoch
 from coursekit.training.run import default_device
 from coursekit.training.schedules import warmup_cosine
 
@@ -18,6 +18,7 @@ __all__ = [
     "infer_latents",
     "load_checkpoint",
     "load_weights",
+    "one_epoch",
     "save_checkpoint",
     "tensorboard",
     "warmup_cosine",

@@ -1,6 +1,6 @@
 """The loop for encoders and decoders. It knows data, an optimizer and a loss, and no model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -109,6 +109,31 @@ def fit(
         must_agree={"lr": rate(lr, 0), "precision": precision, "compile": compile},
         validate=validate if validation is not None else None,
     )
+
+
+def one_epoch(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    loss: Callable[[Any, Tensor], Sequence[Tensor]],
+    optimizer: torch.optim.Optimizer,
+) -> float:
+    """The loop without comfort: one step per batch; returns the mean loss per image.
+
+    batches: images (B, ...). loss: loss(model, x), means over the batch, of which the first is
+    minimized. Raises ValueError if there is no batch.
+    """
+    model.train()
+    total, count = 0.0, 0
+    for x in batches:
+        value = loss(model, x)[0]
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        total += value.item() * len(x)
+        count += len(x)
+    if count == 0:
+        raise ValueError("batches is empty: a mean needs at least one image")
+    return total / count
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from coursekit.viz.densities import show_joint, show_landscape
 from coursekit.viz.explorer import latent_explorer
 from coursekit.viz.images import show_images, show_rows
 from coursekit.viz.latents import show_latents, tsne
+from coursekit.viz.panels import show_panels
 from coursekit.viz.points import show_points
 from coursekit.viz.seeds import show_seeds
 from coursekit.viz.widgets import explore
@@ -21,6 +22,7 @@ __all__ = [
     "show_landscape",
     "show_latents",
     "show_manifold",
+    "show_panels",
     "show_points",
     "show_rows",
     "show_seeds",

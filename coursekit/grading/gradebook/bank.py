@@ -16,6 +16,8 @@ from typing import Any, TypeVar, cast
 
 from coursekit.exercises import Answer, Exercise
 
+_REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 Marked = TypeVar("Marked", bound=Callable[..., Any])
 
 
@@ -25,7 +27,8 @@ class Variant:
 
     exercise: str
     thing: Callable[..., Any]
-    """A function, or a class whose instances are called."""
+    """A function, a class whose instances are called, or, where `__init__` has arguments without a
+    default, a class that is itself the answer."""
     says: str | None
     """Part of the message that a wrong answer must trigger; None for a right answer."""
 
@@ -35,7 +38,15 @@ class Variant:
 
     @property
     def answer(self) -> Answer:
-        return cast(Answer, self.thing() if inspect.isclass(self.thing) else self.thing)
+        return cast(Answer, self.thing() if self.instantiated else self.thing)
+
+    @property
+    def instantiated(self) -> bool:
+        """Whether the answer is an instance of the class."""
+        if not inspect.isclass(self.thing):
+            return False
+        parameters = inspect.signature(self.thing).parameters.values()
+        return all(p.default is not p.empty or p.kind in _REST for p in parameters)
 
 
 def right(exercise: str) -> Callable[[Marked], Marked]:
@@ -86,7 +97,7 @@ def as_notebook(variant: Variant, exercise: Exercise) -> bytes:
     """The variant as a student would hand it in: what it needs of its module, and the function."""
     parts = _parts(Path(inspect.getfile(variant.thing)))
     cells = [text for name, text in parts if name in ("", variant.name)]
-    made = "()" if inspect.isclass(variant.thing) else ""
+    made = "()" if variant.instantiated else ""
     return notebook([*cells, f"{exercise.function} = {variant.name}{made}"])
 
 

@@ -142,6 +142,7 @@ def warm_up() -> None:
     torch.nn.functional.binary_cross_entropy_with_logits(x, torch.ones(2, 3)).backward()
     torch.autograd.grad(normal.rsample(), x, torch.ones(2, 3))
     torch.distributions.kl_divergence(normal, normal)
+    torch.optim.SGD([x], lr=0.1)  # loads torch._dynamo, which takes longer than a call may
     gc.collect()
     gc.freeze()  # pages that the collector touches would be copied for every submission
     with contextlib.suppress(OSError, AttributeError, ValueError):

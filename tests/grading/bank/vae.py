@@ -1,5 +1,5 @@
 """Answers to the exercises of the VAE chapter: right in different styles, wrong in known ways."""
-# ruff: noqa: B905, F841  # students write such things
+# ruff: noqa: B905, F841, RUF007  # students write such things
 
 import math
 
@@ -12,64 +12,287 @@ from torch.distributions.kl import kl_divergence as kl_of
 
 from coursekit.grading.gradebook.bank import right, wrong
 
-# --- vae.mix ------------------------------------------------------------------------------------
+# --- vae.encoder --------------------------------------------------------------------------------
 
 
-@right("vae.mix")
-def one_by_one(x1, x2, alpha):
-    return torch.stack([float(a) * x1 + (1 - float(a)) * x2 for a in alpha])
+@right("vae.encoder")
+class OneLongSequence(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        c, h, w = image_shape
+        layers = []
+        for out in widths:
+            layers += [nn.Conv2d(c, out, 3, 2, 1), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            c, h, w = out, (h + 1) // 2, (w + 1) // 2
+        self.net = nn.Sequential(*layers, nn.Flatten())
+        self.mu, self.logvar = nn.Linear(c * h * w, latent_dim), nn.Linear(c * h * w, latent_dim)
+
+    def forward(self, x):
+        features = self.net(x)
+        return self.mu(features), self.logvar(features)
 
 
-@right("vae.mix")
-def with_torch_lerp(x1, x2, alpha):
-    return torch.lerp(x2[None], x1[None], alpha.view(-1, 1, 1, 1))
+@right("vae.encoder")
+class AsksTheBlocks(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        channels = [image_shape[0], *widths]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, kernel_size=3, stride=2, padding=1)
+            for a, b in zip(channels, channels[1:])
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) for b in widths)
+        with torch.no_grad():
+            x = torch.zeros(1, *image_shape)
+            for conv in self.convs:
+                x = conv(x)
+        self.heads = nn.ModuleList(nn.Linear(x.numel(), latent_dim) for _ in range(2))
+
+    def forward(self, x):
+        for conv, norm in zip(self.convs, self.norms):
+            x = F.relu(norm(conv(x)))
+        return tuple(head(x.flatten(1)) for head in self.heads)
 
 
-@right("vae.mix")
-def by_matrix_product(x1, x2, alpha):
-    weights = torch.stack([alpha, 1 - alpha], dim=1)
-    return (weights @ torch.stack([x1.flatten(), x2.flatten()])).view(-1, *x1.shape)
+@right("vae.encoder")
+class OneHeadInTwo(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        c, *size = image_shape
+        self.blocks = nn.ModuleList()
+        for width in widths:
+            block = nn.Sequential(nn.Conv2d(c, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU())
+            self.blocks.append(block)
+            c, size = width, [math.ceil(side / 2) for side in size]
+        self.head = nn.Linear(c * math.prod(size), 2 * latent_dim)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.reshape(len(x), -1)).chunk(2, dim=1)
 
 
-@right("vae.mix")
-def mix_in_double(x1, x2, alpha):
-    x1, x2, a = x1.double(), x2.double(), alpha.double().reshape(-1, 1, 1, 1)
-    return x2 + a * (x1 - x2)
+@right("vae.encoder")
+class WithConvolutionalHeads(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        layers, (c, h, w) = [], image_shape
+        for out in widths:
+            layers += [nn.ZeroPad2d(1), nn.Conv2d(c, out, 3, stride=2), nn.BatchNorm2d(out)]
+            layers += [nn.Threshold(0.0, 0.0)]
+            c, h, w = out, -(-h // 2), -(-w // 2)
+        self.features = nn.Sequential(*layers)
+        self.heads = nn.ModuleList([nn.Conv2d(c, latent_dim, (h, w)) for _ in "ab"])
+
+    def forward(self, x):
+        x = self.features(x)
+        return [head(x)[:, :, 0, 0] for head in self.heads]
 
 
-@right("vae.mix")
-def with_tensordot(x1, x2, alpha):
-    return torch.tensordot(torch.stack([alpha, 1 - alpha]).T, torch.stack([x1, x2]), dims=1)
+@right("vae.encoder")
+def a_function_that_builds(image_shape, latent_dim, widths):
+    class Made(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers, (c, h, w) = nn.Sequential(), image_shape
+            for i, out in enumerate(widths):
+                self.layers.add_module(f"conv{i}", nn.Conv2d(c, out, 3, 2, 1))
+                self.layers.add_module(f"norm{i}", nn.BatchNorm2d(out))
+                self.layers.add_module(f"relu{i}", nn.ReLU())
+                c, h, w = out, (h - 1) // 2 + 1, (w - 1) // 2 + 1
+            self.m, self.v = (nn.Linear(c * h * w, latent_dim) for _ in range(2))
+
+        def forward(self, x):
+            x = torch.flatten(self.layers(x), 1)
+            return self.m(x), self.v(x)
+
+    return Made()
 
 
-@wrong("vae.mix", says="expected")
-def clamps_the_pixels(x1, x2, alpha):
-    a = alpha[:, None, None, None]
-    return (a * x1 + (1 - a) * x2).clamp(0, 1)
+@wrong("vae.encoder", says="raises RuntimeError")
+class RoundsDown(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        c, h, w = image_shape
+        layers = []
+        for out in widths:
+            layers += [nn.Conv2d(c, out, 3, 2, 1), nn.BatchNorm2d(out), nn.ReLU()]
+            c, h, w = out, h // 2, w // 2
+        self.net = nn.Sequential(*layers, nn.Flatten())
+        self.mu, self.logvar = nn.Linear(c * h * w, latent_dim), nn.Linear(c * h * w, latent_dim)
+
+    def forward(self, x):
+        h = self.net(x)
+        return self.mu(h), self.logvar(h)
 
 
-@wrong("vae.mix", says="expected")
-def clamps_the_weights(x1, x2, alpha):
-    a = alpha.clamp(0, 1)[:, None, None, None]
-    return a * x1 + (1 - a) * x2
+@wrong("vae.encoder", says="weights, but")
+class PoolsTheGrid(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        c, layers = image_shape[0], []
+        for out in widths:
+            layers += [nn.Conv2d(c, out, 3, 2, 1), nn.BatchNorm2d(out), nn.ReLU()]
+            c = out
+        self.net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.mu, self.logvar = nn.Linear(c, latent_dim), nn.Linear(c, latent_dim)
+
+    def forward(self, x):
+        h = self.net(x)
+        return self.mu(h), self.logvar(h)
 
 
-@wrong("vae.mix", says="raises RuntimeError")
-def no_new_axes(x1, x2, alpha):
-    return alpha * x1 + (1 - alpha) * x2
+# --- vae.decoder --------------------------------------------------------------------------------
 
 
-@wrong("vae.mix", says="has shape")
-def first_weight_only(x1, x2, alpha):
-    return alpha[0] * x1 + (1 - alpha[0]) * x2
+def _backwards(size, widths):
+    """Sizes from the first to the last block of a decoder, and the grid before them."""
+    sizes = [tuple(size)]
+    for _ in widths:
+        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
+    return sizes[-1], sizes[-2::-1]
 
 
-@wrong("vae.mix", says="as `x += 1` does")
-def mixes_in_place(x1, x2, alpha):
-    a = alpha[:, None, None, None]
-    result = a * x1 + (1 - a) * x2
-    x1 -= x2
-    return result
+@right("vae.decoder")
+class InAList(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        (h, w), sizes = _backwards(image_shape[1:], widths)
+        layers = [nn.Linear(latent_dim, widths[-1] * h * w), nn.Unflatten(1, (widths[-1], h, w))]
+        outs = [*widths[:-1][::-1], widths[0]]
+        c = widths[-1]
+        for out, (h, w) in zip(outs, sizes):
+            pads = [(2, 1) if side % 2 else (1, 0) for side in (h, w)]
+            p, o = zip(*pads)
+            layers += [nn.ConvTranspose2d(c, out, 4, 2, p, o), nn.BatchNorm2d(out)]
+            layers += [nn.LeakyReLU()]
+            c = out
+        layers += [nn.Conv2d(c, image_shape[0], 3, 1, 1)]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, z):
+        return self.net(z)
+
+
+@right("vae.decoder")
+class TellsTheLayerTheSize(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        (h, w), self.sizes = _backwards(image_shape[1:], widths)
+        self.grid = (widths[-1], h, w)
+        self.linear = nn.Linear(latent_dim, math.prod(self.grid))
+        ends = [*reversed(widths), widths[0]]
+        self.ups, self.norms = nn.ModuleList(), nn.ModuleList()
+        for (a, b), to in zip(zip(ends, ends[1:]), self.sizes):
+            self.ups.append(nn.ConvTranspose2d(a, b, 4, 2, [1 + s % 2 for s in to]))
+            self.norms.append(nn.BatchNorm2d(b))
+        self.last = nn.Conv2d(widths[0], image_shape[0], 3, padding=1)
+
+    def forward(self, z):
+        x = self.linear(z).view(len(z), *self.grid)
+        for up, norm, size in zip(self.ups, self.norms, self.sizes):
+            x = F.leaky_relu(norm(up(x, output_size=size)))
+        return self.last(x)
+
+
+@right("vae.decoder")
+class CropsToTheSize(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        (h, w), self.sizes = _backwards(image_shape[1:], widths)
+        self.first = nn.Sequential(
+            nn.Linear(latent_dim, widths[-1] * h * w), nn.Unflatten(1, (widths[-1], h, w))
+        )
+        ends = [*reversed(widths), widths[0]]
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in zip(ends, ends[1:])
+        )
+        self.after = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(b), nn.LeakyReLU(0.01)) for b in ends[1:]
+        )
+        self.last = nn.Conv2d(widths[0], image_shape[0], 3, padding="same")
+
+    def forward(self, z):
+        x = self.first(z)
+        for up, after, (h, w) in zip(self.ups, self.after, self.sizes):
+            x = after(up(x)[:, :, :h, :w])
+        return self.last(x)
+
+
+@right("vae.decoder")
+class BlockByBlock(nn.Module):
+    class Block(nn.Module):
+        def __init__(self, a, b, to):
+            super().__init__()
+            odd = [side % 2 for side in to]
+            self.up = nn.ConvTranspose2d(
+                a, b, 4, 2, padding=(1 + odd[0], 1 + odd[1]), output_padding=(odd[0], odd[1])
+            )
+            self.norm = nn.BatchNorm2d(b)
+
+        def forward(self, x):
+            return F.leaky_relu(self.norm(self.up(x)), 0.2)
+
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        (h, w), sizes = _backwards(image_shape[1:], widths)
+        self.grid, ends = (widths[-1], h, w), [*reversed(widths), widths[0]]
+        self.first = nn.Linear(latent_dim, widths[-1] * h * w)
+        self.blocks = nn.Sequential(
+            *(self.Block(a, b, to) for a, b, to in zip(ends, ends[1:], sizes))
+        )
+        self.last = nn.Conv2d(widths[0], image_shape[0], 3, padding=1)
+
+    def forward(self, z):
+        return self.last(self.blocks(self.first(z).reshape(-1, *self.grid)))
+
+
+@right("vae.decoder")
+def built_by_a_function(image_shape, latent_dim, widths):
+    grid, sizes = _backwards(image_shape[1:], widths)
+    net = nn.Sequential(nn.Linear(latent_dim, widths[-1] * math.prod(grid)))
+    net.append(nn.Unflatten(1, (widths[-1], *grid)))
+    c = widths[-1]
+    for place, to in enumerate(sizes, start=2):
+        out = widths[max(len(widths) - place, 0)]
+        odd = torch.tensor(to) % 2
+        net.append(
+            nn.ConvTranspose2d(
+                c, out, 4, 2, tuple((1 + odd).tolist()), output_padding=tuple(odd.tolist())
+            )
+        )
+        net.append(nn.BatchNorm2d(out)).append(nn.LeakyReLU())
+        c = out
+    return net.append(nn.Conv2d(c, image_shape[0], 3, padding=1))
+
+
+@wrong("vae.decoder", says="has shape")
+class WithThePaddingsOfThePaper(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        (h, w), _ = _backwards(image_shape[1:], widths)
+        layers = [nn.Linear(latent_dim, widths[-1] * h * w), nn.Unflatten(1, (widths[-1], h, w))]
+        ends = [*reversed(widths), widths[0]]
+        for a, b, padding in zip(ends, ends[1:], ((1, 1), (2, 2), (0, 2), (2, 2))):
+            layers += [nn.ConvTranspose2d(a, b, 4, 2, padding), nn.BatchNorm2d(b), nn.LeakyReLU()]
+        self.net = nn.Sequential(*layers, nn.Conv2d(widths[0], image_shape[0], 3, padding=1))
+
+    def forward(self, z):
+        return self.net(z)
+
+
+@wrong("vae.decoder", says="weights, but")
+class StretchesTheLastGrid(nn.Module):
+    def __init__(self, image_shape, latent_dim, widths):
+        super().__init__()
+        self.shape = image_shape
+        self.first = nn.Sequential(nn.Linear(latent_dim, 16), nn.Unflatten(1, (1, 4, 4)))
+        self.norm = nn.BatchNorm2d(1)
+        self.last = nn.Conv2d(1, image_shape[0], 3, padding=1)
+
+    def forward(self, z):
+        x = F.leaky_relu(self.norm(self.first(z)))
+        return self.last(F.interpolate(x, size=self.shape[1:]))
 
 
 # --- vae.padding --------------------------------------------------------------------------------
@@ -498,58 +721,112 @@ def coarse_clamp(x):
     return -(p * p.log() + (1 - p) * (1 - p).log()).flatten(1).sum(1)
 
 
-# --- vae.epoch_mean -----------------------------------------------------------------------------
+# --- vae.train_epoch ----------------------------------------------------------------------------
 
 
-@right("vae.epoch_mean")
-def in_a_loop(losses, sizes):
-    total, count = 0.0, 0
-    for i in range(len(losses)):
-        total += losses[i] * sizes[i]
-        count += sizes[i]
-    return total / count
+@right("vae.train_epoch")
+def with_two_lists(model, batches, loss, optimizer):
+    model.train()
+    losses, sizes = [], []
+    for x in batches:
+        optimizer.zero_grad()
+        value = loss(model, x)[0]
+        value.backward()
+        optimizer.step()
+        losses.append(float(value.detach()))
+        sizes.append(x.shape[0])
+    return np.average(losses, weights=sizes).item()
 
 
-@right("vae.epoch_mean")
-def with_tensors(losses, sizes):
-    losses, sizes = torch.tensor(losses), torch.tensor(sizes)
-    return (losses * sizes).sum() / sizes.sum()
+@right("vae.train_epoch")
+def by_the_model(model, batches, loss, optimizer):
+    model.train()
+    total = torch.zeros(())
+    for x in batches:
+        value = loss(model, x)[0]
+        model.zero_grad()
+        value.backward()
+        optimizer.step()
+        total += len(x) * value.detach()
+    return total / sum(len(x) for x in batches)
 
 
-@right("vae.epoch_mean")
-def by_weights(losses, sizes):
-    weights = torch.tensor(sizes).double() / sum(sizes)
-    return weights @ torch.tensor(losses, dtype=torch.float64)
-
-
-@right("vae.epoch_mean")
-def every_image(losses, sizes):
-    images = [loss for loss, size in zip(losses, sizes) for _ in range(size)]
-    return sum(images) / len(images)
-
-
-@right("vae.epoch_mean")
-def numpy_average(losses, sizes):
-    return np.average(losses, weights=sizes)
-
-
-@right("vae.epoch_mean")
-def running_mean(losses, sizes):
-    mean, seen = 0.0, 0
-    for loss, size in zip(losses, sizes):
-        seen += size
-        mean += (loss - mean) * size / seen
+@right("vae.train_epoch")
+def a_running_mean(model, batches, loss, optimizer):
+    model.train(True)
+    mean = seen = 0
+    for x in batches:
+        parts = loss(model, x)
+        for parameter in model.parameters():
+            parameter.grad = None
+        parts[0].backward()
+        optimizer.step()
+        seen += len(x)
+        mean += (parts[0].item() - mean) * len(x) / seen
     return mean
 
 
-@wrong("vae.epoch_mean", says="expected")
-def median(losses, sizes):
-    return float(np.median(losses))
+@right("vae.train_epoch")
+def gradients_by_hand(model, batches, loss, optimizer):
+    model.train()
+    parameters, total = list(model.parameters()), 0.0
+    for x in batches:
+        value = loss(model, x)[0]
+        for parameter, slope in zip(parameters, torch.autograd.grad(value, parameters)):
+            parameter.grad = slope
+        optimizer.step()
+        total += value.item() * x.size(0)
+    return total / sum(map(len, batches))
 
 
-@wrong("vae.epoch_mean", says="raises TypeError")
-def tensors_expected(losses, sizes):
-    return (losses * sizes).sum() / sizes.sum()
+@right("vae.train_epoch")
+def in_a_while_loop(model, batches, loss, optimizer):
+    place, total, images = 0, 0.0, 0
+    while place < len(batches):
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        value, _, _ = loss(model, batches[place])
+        value.backward()
+        optimizer.step()
+        total, images = total + len(batches[place]) * value.item(), images + len(batches[place])
+        place += 1
+    return torch.tensor(total / images)
+
+
+@wrong("vae.train_epoch", says="expected")
+def evaluates_only(model, batches, loss, optimizer):
+    model.train()
+    with torch.no_grad():
+        values = [loss(model, x)[0].item() * len(x) for x in batches]
+    return sum(values) / sum(map(len, batches))
+
+
+@wrong("vae.train_epoch", says="expected")
+def every_batch_twice(model, batches, loss, optimizer):
+    model.train()
+    total, count = 0.0, 0
+    for x in [*batches, *batches]:
+        value = loss(model, x)[0]
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        total += value.item() * len(x)
+        count += len(x)
+    return total / count
+
+
+@wrong("vae.train_epoch", says="expected")
+def gradients_of_the_sum(model, batches, loss, optimizer):
+    model.train()
+    total, count = 0.0, 0
+    for x in batches:
+        value = loss(model, x)[0] * len(x)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        total += value.item()
+        count += len(x)
+    return total / count
 
 
 # --- vae.generate -------------------------------------------------------------------------------
