@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 
+from coursekit import recorded
 from coursekit.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
+RECORDED = recorded.FOLDER
+"""For experiments that a chapter reads while it runs: they come with the package."""
 
 OPTIONS = argparse.ArgumentParser(add_help=False)
 """The options that all benchmarks share: a parent of each one's parser."""
@@ -52,8 +55,8 @@ def source(draft: bool) -> str | None:
     return None if draft else commit()
 
 
-def save(name: str, seed: int, figures: Any, commit: str | None) -> None:
-    """Write results/NAME.json: figures, seed, machine, commit and command. A draft is printed."""
+def save(name: str, seed: int, figures: Any, commit: str | None, folder: Path = RESULTS) -> None:
+    """Write folder/NAME.json: figures, seed, machine, commit and command. A draft is printed."""
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     result = {
         "name": name,
@@ -66,7 +69,7 @@ def save(name: str, seed: int, figures: Any, commit: str | None) -> None:
     if commit is None:
         print(json.dumps(result, indent=2))
     else:
-        write(RESULTS / f"{name}.json", result)
+        write(folder / f"{name}.json", result)
 
 
 def write(path: Path, content: Any) -> None:
