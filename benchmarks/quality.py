@@ -7,8 +7,6 @@
     python benchmarks/quality.py faces          # conv VAE on faces 64x64, 3 latents against 100
     python benchmarks/quality.py autodecoders   # Fashion-MNIST, codes found by optimization
     python benchmarks/quality.py ladder         # five attempts at a sharp VAE, faces 64x64
-    python benchmarks/quality.py gans           # VAE, GAN, conditional GAN on MNIST, five seeds,
-                                                # 200 CPU-seconds each
     python benchmarks/quality.py beta-vae       # rate, distortion, MIG on shapes, five seeds
 
 Defaults are the full benchmark; --size and --epochs make it smaller, and are recorded. MNIST and
@@ -24,7 +22,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -355,83 +352,6 @@ def _ladder_reference(number: int) -> tuple[float, str] | tuple[()]:
     return (0.0001, "course report, attempt 5, called its best model") if number == 5 else ()
 
 
-# --- VAE, GAN, conditional GAN --------------------------------------------------------------------
-
-
-BUDGET = {
-    "mnist-vae-2": {"batch_size": 64, "lr": 1e-3},
-    "mnist-gan": {"batch_size": 64, "lr": (2e-4, 2e-4), "betas": (0.5, 0.999)},
-    "mnist-cgan": {"batch_size": 64, "lr": (3e-4, 3e-4), "betas": (0.5, 0.999)},
-}
-"""Batches of 64, and Adam as in Radford et al. (2016): the budget is too small for larger ones."""
-
-
-def gans(args: argparse.Namespace) -> None:
-    train, test = data.load("mnist", size=args.size), data.load("mnist", "test")
-    judge = metrics.classifier(data.load("mnist"), progress=False)
-    real = metrics.extract(judge, test)
-    rows: dict[str, list[float]] = {}
-    spent: dict[str, float] = {}
-    steps = {
-        name: steps_within(args.cpu_seconds, partial(_adversary, name, train, 0), trial=20)
-        for name in BUDGET
-    }
-    for seed in args.seeds:
-        for name in BUDGET:
-            with cpu_seconds(spent, name):
-                model = _adversary(name, train, seed, steps[name])
-            labels = torch.arange(10).repeat(len(test) // 10)
-            samples = _draw(model, labels, seed)
-            fake = metrics.extract(judge, samples)
-            precision, recall = metrics.precision_recall(real[:2000], fake[:2000])
-            distance = metrics.frechet_distance(real, fake)
-            rows.setdefault(f"MNIST, {name}: feature distance", []).append(distance)
-            rows.setdefault(f"MNIST, {name}: precision", []).append(precision)
-            rows.setdefault(f"MNIST, {name}: recall", []).append(recall)
-            if name == "mnist-cgan":
-                accuracy = metrics.label_accuracy(metrics.predict(judge, samples), labels)
-                rows.setdefault(f"MNIST, {name}: label accuracy", []).append(accuracy)
-    figures = [over_seeds(what, values) for what, values in rows.items()]
-    figures.append(
-        figure(
-            "MNIST, classifier on real test images: accuracy",
-            metrics.label_accuracy(metrics.predict(judge, test), test.labels),
-        )
-    )
-    half = len(test) // 2
-    figures.append(
-        figure(
-            "MNIST, real against real: feature distance",
-            metrics.frechet_distance(real[:half], real[half:]),
-        )
-    )
-    save("gans", args, spent, figures, train_images=len(train), seeds=args.seeds, steps=steps)
-
-
-def _adversary(name: str, train: ImageSet, seed: int, steps: int) -> nn.Module:
-    """One of the three, trained for so many steps."""
-    recipe = recipes.RECIPES[name]
-    torch.manual_seed(seed)
-    model = recipe.build(train)
-    recipe.loop(model, train, *recipe.losses, steps=steps, seed=seed, device="cpu", **BUDGET[name])
-    return model
-
-
-@torch.no_grad()
-def _draw(model: nn.Module, labels: Tensor, seed: int) -> Tensor:
-    """One image for each label (models that know no labels ignore them), in [0, 1]."""
-    torch.manual_seed(seed)
-    model.eval()
-    images = []
-    for y in labels.split(500):
-        z = model.prior.sample((len(y),))
-        if isinstance(model, VAE):
-            images.append(model.likelihood(z).mean)
-        else:
-            images.append(model.generate(z, y if hasattr(model, "classes") else None))
-    return torch.cat(images)
-
-
 # --- beta-VAE on shapes ---------------------------------------------------------------------------
 
 
@@ -479,7 +399,7 @@ def save(
     print(tables.quality(rows))
 
 
-BENCHMARKS = (binary_mnist, grey_mnist, faces, autodecoders, ladder, gans, beta_vae)
+BENCHMARKS = (binary_mnist, grey_mnist, faces, autodecoders, ladder, beta_vae)
 
 
 def _name(function: Callable[..., None]) -> str:
@@ -494,7 +414,7 @@ def main() -> None:
         command.set_defaults(run=function)
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--size", type=int, help="training images")
-        if function not in (binary_mnist, gans):
+        if function is not binary_mnist:
             command.add_argument("--epochs", type=int)
         if function is binary_mnist:
             command.add_argument("--cpu-seconds", type=float, default=200.0)
@@ -508,11 +428,8 @@ def main() -> None:
             command.add_argument("--only", type=int, nargs="+", default=[1, 2, 3, 4, 5])
             command.add_argument("--batch-size", type=int)
             command.add_argument("--lr", type=float)
-        if function in (gans, beta_vae):
-            command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-        if function is gans:
-            command.add_argument("--cpu-seconds", type=float, default=200.0, help="for each model")
         if function is beta_vae:
+            command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
             command.add_argument("--betas", type=float, nargs="+", default=[0.5, 1, 2, 4, 8])
     args = parser.parse_args()
     args.commit = record.source(args.draft)

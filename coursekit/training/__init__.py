@@ -3,6 +3,7 @@
 from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.callbacks import tensorboard
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from coursekit.training.cost import multiply_adds
 from coursekit.training.latents import fit_latents, infer_latents
 from coursekit.training.loop import evaluate, fit
 from coursekit.training.run import default_device
@@ -18,6 +19,7 @@ __all__ = [
     "infer_latents",
     "load_checkpoint",
     "load_weights",
+    "multiply_adds",
     "save_checkpoint",
     "tensorboard",
     "warmup_cosine",

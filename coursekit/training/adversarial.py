@@ -115,19 +115,27 @@ def fit_adversaries(
 
 
 def gan_losses(
-    game: Game = "non-saturating", real_label: float = 1.0, penalty_weight: float = 10.0
+    game: Game = "non-saturating",
+    real_label: float = 1.0,
+    penalty_weight: float = 10.0,
+    r1_weight: float = 0.0,
 ) -> tuple[Loss, Loss]:
     """The losses of discriminator and generator, for `fit_adversaries`, of a GAN.
 
     game: which of the losses in `coursekit.objectives.adversarial`.
     real_label: 0.9 smooths the discriminator's target; cross-entropy games only.
     penalty_weight: of the gradient penalty, "wgan-gp" only.
+    r1_weight: gamma of the R1 penalty, gamma / 2 times the squared slope of the discriminator at
+        real images (Mescheder et al., 2018); cross-entropy games only.
     A ConditionalGAN is given the labels of the real images, to generate for and to judge by.
     """
     if game not in ("non-saturating", "saturating", "hinge", "wgan-gp"):
         raise ValueError(
             f"game is {game!r}, but non-saturating, saturating, hinge or wgan-gp is expected"
         )
+    require.at_least("r1_weight", r1_weight, 0.0)
+    if r1_weight and game not in ("non-saturating", "saturating"):
+        raise ValueError(f"r1_weight is {r1_weight}, but game {game!r} has no R1 penalty: leave it")
 
     def scores(model: GAN, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Generated images, and the labels that both sides are told."""
@@ -146,7 +154,11 @@ def gan_losses(
             return losses.wasserstein_critic(real, fake, penalty, penalty_weight)
         if game == "hinge":
             return losses.hinge_discriminator(real, fake)
-        return losses.bce_discriminator(real, fake, real_label)
+        value = losses.bce_discriminator(real, fake, real_label)
+        if r1_weight:
+            penalty = losses.r1_penalty(lambda x: model.discriminate(x, labels), batch.images)
+            value = value._replace(loss=value.loss + r1_weight / 2 * penalty)
+        return value
 
     def generator_loss(model: GAN, batch: Batch, step: int) -> Parts:
         fakes, labels = scores(model, batch)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit import data
+from coursekit import data, objectives
 from coursekit.models.gan import GAN, ConditionalGAN
 from coursekit.training import fit_adversaries, gan_losses, load_checkpoint
 
@@ -206,3 +206,19 @@ def test_a_loss_that_is_not_finite_says_where(digits):
         model.generator[0].weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"in epoch 1, step 0: loss = nan, real = "):
         fit_adversaries(model, digits, *gan_losses(), epochs=1, **SETTINGS)
+
+
+def test_r1_is_added_to_the_discriminator_s_loss(digits):
+    model = small_gan()
+    batch = next(digits.batches(32))
+    losses = []
+    for weight in (0.0, 0.4):
+        torch.manual_seed(1)
+        losses.append(gan_losses(r1_weight=weight)[0](model, batch, 0))
+    penalty = objectives.r1_penalty(model.discriminate, batch.images)
+    torch.testing.assert_close(losses[1].loss, losses[0].loss + 0.2 * penalty)
+    assert losses[1].real == losses[0].real
+    with pytest.raises(ValueError, match="hinge"):
+        gan_losses("hinge", r1_weight=1.0)
+    with pytest.raises(ValueError, match="r1_weight"):
+        gan_losses(r1_weight=-1.0)
