@@ -1,15 +1,18 @@
 """GANs: one that a core trains in a minute, five losses side by side, the published ones on MNIST.
 
-    python benchmarks/gans.py minute     # conditional SmallGAN on drawn digits: quality against
-                                         # steps and CPU-seconds, raw and averaged weights, with R1
-    python benchmarks/gans.py losses     # one network, five losses and two variants, 25 modes
+    python benchmarks/gans.py minute --run FOLDER
+        # conditional SmallGAN on drawn digits: quality against steps and CPU-seconds, of weights
+        # as they are and averaged, without and with R1
+    python benchmarks/gans.py losses
+        # one network, five losses and two variants, on a ring of eight modes
     python benchmarks/gans.py published mnist-cgan --epochs 4 --run FOLDER
-                                         # the GANs of the MNIST comparison; goes on from FOLDER
+        # a GAN of the MNIST comparison
 
-`published` reads MNIST from COURSEKIT_DATA. Threads: one, unless OMP_NUM_THREADS says otherwise.
+What was interrupted goes on from FOLDER. `published` reads MNIST from COURSEKIT_DATA. Threads: one, unless OMP_NUM_THREADS says otherwise.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -99,7 +102,10 @@ def minute(args: argparse.Namespace) -> None:
     runs = []
     for name, settings in MINUTE.items():
         for seed in args.seeds:
-            runs += _minute(name, settings, seed, train, judge, looked)
+            kept = args.run / f"{args.commit}-{name}-{seed}.json"
+            if not kept.exists():
+                record.write(kept, _minute(name, settings, seed, train, judge, looked))
+            runs += json.loads(kept.read_text())
     fresh = data.load("digits", "test", size=4_000, seed=1)
     floor = metrics.extract(judge.classifier, fresh.subset(slice(2_000, 4_000)))
     figures = {
@@ -209,9 +215,10 @@ def _backward(loss: Loss, model: nn.Module, batch: Batch) -> Callable[[], None]:
 
 # --- one network, five losses ---------------------------------------------------------------------
 
-GRID = torch.cartesian_prod(torch.arange(-2.0, 3.0), torch.arange(-2.0, 3.0))
-"""The centers of 25 round Gaussians of standard deviation WIDTH."""
-WIDTH = 0.05
+ANGLES = torch.arange(8) * math.pi / 4
+RING = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1)
+"""The centers of eight round Gaussians of standard deviation WIDTH."""
+WIDTH = 0.1
 PLAYERS = {
     "saturating": {},
     "non-saturating": {},
@@ -224,16 +231,16 @@ PLAYERS = {
 
 
 def points(count: int) -> Tensor:
-    """Draws from the 25 Gaussians: (count, 2)."""
-    return GRID[torch.randint(len(GRID), (count,))] + WIDTH * torch.randn(count, 2)
+    """Draws from the eight Gaussians: (count, 2)."""
+    return RING[torch.randint(len(RING), (count,))] + WIDTH * torch.randn(count, 2)
 
 
 def network(inputs: int, outputs: int, spectral: bool = False) -> nn.Sequential:
-    """Three layers of 128 units."""
+    """Three layers of 64 units."""
     wrap = spectral_norm if spectral else lambda layer: layer
-    sizes = (inputs, 128, 128, 128, outputs)
+    sizes = (inputs, 64, 64, 64, outputs)
     layers: list[nn.Module] = []
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in itertools.pairwise(sizes):
         layers += [wrap(nn.Linear(a, b)), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers[:-1])
 
@@ -271,9 +278,9 @@ def play(
     spectral: bool = False,
     rates: tuple[float, float] = (1e-3, 1e-3),
 ) -> tuple[nn.Module, nn.Module]:
-    """The generator after so many steps of 256 points, and its average."""
+    """The generator after so many steps of 128 points, and its average."""
     torch.manual_seed(seed)
-    generator, scores = network(8, 2), network(2, 1, spectral)
+    generator, scores = network(2, 2), network(2, 1, spectral)
     average = averaged(generator)
     sides = (scores, rates[0]), (generator, rates[1])
     adam = [torch.optim.Adam(m.parameters(), lr, betas=(0.5, 0.999), fused=True) for m, lr in sides]
@@ -281,9 +288,9 @@ def play(
     for step in range(steps):
         for optimizer, rate in zip(adam, falling, strict=True):
             optimizer.param_groups[0]["lr"] = rate(step)
-        fake = generator(torch.randn(256, 8))
+        fake = generator(torch.randn(128, 2))
         scores.requires_grad_(True)
-        loss = discriminator_loss(name, scores, points(256), fake.detach())
+        loss = discriminator_loss(name, scores, points(128), fake.detach())
         adam[0].zero_grad()
         loss.backward()
         adam[0].step()
@@ -300,18 +307,18 @@ def play(
 def coverage(generator: nn.Module) -> dict[str, float]:
     """Of 5,000 draws: modes found, share near a mode, and how unevenly these are spread, in nats.
 
-    A draw belongs to a mode if it lies within four standard deviations of its center. A mode is
-    found if it has a tenth of its share of all draws, that is 20.
+    A draw belongs to a mode if it lies within three standard deviations of its center. A mode is
+    found if it has a tenth of its share of all draws, that is 62.
     """
     with seeded(7):
-        drawn = generator(torch.randn(5_000, 8))
-    near = torch.cdist(drawn, GRID).min(dim=1)
-    good = near.indices[near.values < 4 * WIDTH]
-    counts = torch.bincount(good, minlength=len(GRID)).double()
+        drawn = generator(torch.randn(5_000, 2))
+    near = torch.cdist(drawn, RING).min(dim=1)
+    good = near.indices[near.values < 3 * WIDTH]
+    counts = torch.bincount(good, minlength=len(RING)).double()
     shares = counts / counts.sum().clamp(min=1)
-    uneven = torch.xlogy(shares, shares * len(GRID)).sum()  # KL to equal shares
+    uneven = torch.xlogy(shares, shares * len(RING)).sum()  # KL to equal shares
     return {
-        "modes": int((counts >= 20).sum()),
+        "modes": int((counts >= 62).sum()),
         "share": round(len(good) / len(drawn), 4),
         "uneven": round(uneven.item(), 4),
     }
@@ -330,14 +337,14 @@ def losses(args: argparse.Namespace) -> None:
             print(run, flush=True)
             if seed == args.seeds[0]:
                 with seeded(8), torch.no_grad():
-                    drawn = generator(torch.randn(250, 8))
+                    drawn = generator(torch.randn(250, 2))
                 samples[name] = [[round(v, 2) for v in row] for row in drawn.tolist()]
     figures = {
         "runs": runs,
         "samples": samples,
         "steps": args.steps,
-        "batch_size": 256,
-        "modes": len(GRID),
+        "batch_size": 128,
+        "modes": len(RING),
         "width": WIDTH,
         "averaging": DECAY,
         "cpu_seconds": round(time.process_time() - start, 1),
@@ -418,17 +425,18 @@ def main() -> None:
     for function in (minute, losses, published):
         command = commands.add_parser(function.__name__, parents=[record.OPTIONS])
         command.set_defaults(run_it=function)
+        if function is not losses:
+            command.add_argument("--run", type=Path, required=True, help="folder to go on from")
         if function is published:
             command.add_argument("model", choices=("mnist-gan", "mnist-cgan"))
             command.add_argument("--epochs", type=int, default=4)
             command.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
-            command.add_argument("--run", type=Path, required=True, help="folder of checkpoints")
             command.add_argument("--seed", type=int, default=0)
         else:
             seeds = 3 if function is minute else 5
             command.add_argument("--seeds", type=int, nargs="+", default=list(range(seeds)))
         if function is losses:
-            command.add_argument("--steps", type=int, default=4_000)
+            command.add_argument("--steps", type=int, default=1_500)
     args = parser.parse_args()
     args.commit = record.source(args.draft)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
