@@ -8,7 +8,8 @@
     python benchmarks/gans.py published mnist-cgan --epochs 4 --run FOLDER
         # a GAN of the MNIST comparison
 
-What was interrupted goes on from FOLDER. `published` reads MNIST from COURSEKIT_DATA. Threads: one, unless OMP_NUM_THREADS says otherwise.
+What was interrupted goes on from FOLDER. `published` reads MNIST from
+COURSEKIT_DATA. Threads: one, unless OMP_NUM_THREADS says otherwise.
 """
 
 import argparse
@@ -100,11 +101,11 @@ def minute(args: argparse.Namespace) -> None:
     per_epoch = math.ceil(len(train) / 64)
     looked = [math.ceil(steps / per_epoch) for steps in (450, 900, 1800, 2700, 3600)]
     runs = []
-    for name, settings in MINUTE.items():
+    for name in args.variants:
         for seed in args.seeds:
             kept = args.run / f"{args.commit}-{name}-{seed}.json"
             if not kept.exists():
-                record.write(kept, _minute(name, settings, seed, train, judge, looked))
+                record.write(kept, _minute(name, MINUTE[name], seed, train, judge, looked))
             runs += json.loads(kept.read_text())
     fresh = data.load("digits", "test", size=4_000, seed=1)
     floor = metrics.extract(judge.classifier, fresh.subset(slice(2_000, 4_000)))
@@ -219,7 +220,7 @@ ANGLES = torch.arange(8) * math.pi / 4
 RING = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1)
 """The centers of eight round Gaussians of standard deviation WIDTH."""
 WIDTH = 0.1
-PLAYERS = {
+PLAYERS: dict[str, dict[str, Any]] = {
     "saturating": {},
     "non-saturating": {},
     "hinge, spectral norm": {"spectral": True},
@@ -277,8 +278,12 @@ def play(
     steps: int,
     spectral: bool = False,
     rates: tuple[float, float] = (1e-3, 1e-3),
+    turns: int = 1,
 ) -> tuple[nn.Module, nn.Module]:
-    """The generator after so many steps of 128 points, and its average."""
+    """The generator after so many steps of 128 points, and its average.
+
+    turns: how often the generator moves for each time that the discriminator does.
+    """
     torch.manual_seed(seed)
     generator, scores = network(2, 2), network(2, 1, spectral)
     average = averaged(generator)
@@ -295,10 +300,12 @@ def play(
         loss.backward()
         adam[0].step()
         scores.requires_grad_(False)
-        loss = generator_loss(name, scores(fake).flatten())
-        adam[1].zero_grad()
-        loss.backward()
-        adam[1].step()
+        for turn in range(turns):
+            fake = fake if turn == 0 else generator(torch.randn(128, 2))
+            loss = generator_loss(name, scores(fake).flatten())
+            adam[1].zero_grad()
+            loss.backward()
+            adam[1].step()
         average.update_parameters(generator)
     return generator, average.module
 
@@ -324,25 +331,29 @@ def coverage(generator: nn.Module) -> dict[str, float]:
     }
 
 
+TURNS = {1: 1_500, 10: 400}
+"""How often the generator moves per step of the discriminator, and how many such steps."""
+
+
 def losses(args: argparse.Namespace) -> None:
     runs, samples = [], {}
     start = time.process_time()
     for name, settings in PLAYERS.items():
-        for seed in args.seeds:
-            since = time.process_time()
-            generator, average = play(name, seed, args.steps, **settings)
-            run = {"loss": name, "seed": seed, "seconds": round(time.process_time() - since, 1)}
-            run |= {"raw": coverage(generator), "averaged": coverage(average)}
-            runs.append(run)
-            print(run, flush=True)
-            if seed == args.seeds[0]:
-                with seeded(8), torch.no_grad():
-                    drawn = generator(torch.randn(250, 2))
-                samples[name] = [[round(v, 2) for v in row] for row in drawn.tolist()]
+        for turns, steps in TURNS.items():
+            for seed in args.seeds:
+                generator, average = play(name, seed, steps, turns=turns, **settings)
+                run: dict[str, Any] = {"loss": name, "turns": turns, "seed": seed}
+                run |= {"raw": coverage(generator), "averaged": coverage(average)}
+                runs.append(run)
+                print(run, flush=True)
+                if seed == args.seeds[0]:
+                    with seeded(8), torch.no_grad():
+                        drawn = generator(torch.randn(200, 2))
+                    samples[f"{name}, {turns}"] = [[round(v, 2) for v in p] for p in drawn.tolist()]
     figures = {
         "runs": runs,
         "samples": samples,
-        "steps": args.steps,
+        "steps": {str(turns): steps for turns, steps in TURNS.items()},
         "batch_size": 128,
         "modes": len(RING),
         "width": WIDTH,
@@ -368,6 +379,8 @@ def published(args: argparse.Namespace) -> None:
     since = time.process_time()
     torch.manual_seed(args.seed)
     model = recipe.build(train)
+    assert isinstance(model, GAN)
+    assert test.labels is not None
 
     def look(row: dict[str, float]) -> None:
         nonlocal since
@@ -433,10 +446,9 @@ def main() -> None:
             command.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
             command.add_argument("--seed", type=int, default=0)
         else:
-            seeds = 3 if function is minute else 5
-            command.add_argument("--seeds", type=int, nargs="+", default=list(range(seeds)))
-        if function is losses:
-            command.add_argument("--steps", type=int, default=1_500)
+            command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+        if function is minute:
+            command.add_argument("--variants", nargs="+", choices=MINUTE, default=list(MINUTE))
     args = parser.parse_args()
     args.commit = record.source(args.draft)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
