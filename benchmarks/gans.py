@@ -331,7 +331,7 @@ def coverage(generator: nn.Module) -> dict[str, float]:
     }
 
 
-TURNS = {1: 1_500, 10: 400}
+TURNS = {1: 1_500, 5: 500}
 """How often the generator moves per step of the discriminator, and how many such steps."""
 
 

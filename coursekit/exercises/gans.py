@@ -190,7 +190,7 @@ def _with_adam(g: Generator) -> tuple[Any, ...]:
     forbids=(
         "coursekit.objectives.adversarial.bce_discriminator",
         "coursekit.objectives.adversarial.non_saturating_generator",
-        "coursekit.training.fit_adversaries",
+        "coursekit.training.adversarial.alternating_step",
     ),
     fair=("changes its inputs in place",),  # that is what a step does
 )
@@ -344,7 +344,7 @@ def _observed(answer: Answer, shape: Any, classes: int, x: Tensor, labels: Tenso
     ),
     explanation="The label is K more channels of the image, so that the first convolution sees "
     "image and class together.",
-    see="chapter 9, 'Exercise 3: a conditional discriminator'",
+    see="chapter 9, 'Exercise 6: a conditional discriminator'",
     forbids=(
         "coursekit.models.ConditionalGAN",
         "coursekit.models.SmallGAN",
@@ -483,7 +483,7 @@ def _other_sizes(answer: Answer, g: Generator) -> None:
     ),
     explanation="The score at the data is 0 whatever psi is, so only the generated point and the "
     "penalty move the discriminator.",
-    see="chapter 9, 'Exercise 4: the smallest GAN'",
+    see="chapter 9, 'Exercise 3: the smallest GAN'",
     fair=("detached",),
 )
 def dirac_step(theta, psi, lr, gamma):
@@ -601,7 +601,7 @@ def _flat_pairs(g: Generator) -> tuple[Any, ...]:
     ),
     explanation="One t per image, one norm per image, and a graph through the slope, so that the "
     "critic's weights feel the penalty.",
-    see="chapter 9, 'Exercise 5: the gradient penalty'",
+    see="chapter 9, 'Exercise 4: the gradient penalty'",
     forbids=("coursekit.objectives.adversarial.gradient_penalty",),
 )
 def gradient_penalty(critic, real, fake, generator):
@@ -712,7 +712,8 @@ def _trained(g: Generator) -> tuple[Any, ...]:
     ),
     explanation="The average moves by a share 1 - decay towards the model in every step; the "
     "statistics of batch normalization are averages already.",
-    see="chapter 9, 'Exercise 6: average the weights'",
+    see="chapter 9, 'Exercise 5: average the weights'",
+    forbids=("coursekit.training.ema.move_average",),
     fair=("changes its inputs in place",),
 )
 def update_average(average, model, decay):
@@ -735,8 +736,8 @@ def update_average(average, model, decay):
 
 curves = FreeText(
     "gans.curves",
-    "Both runs on the ring of eight modes ended with nearly the same losses, and one of them had "
-    "lost modes. Why can the losses not tell you? Name two measurements that can, and say what "
+    "Two trainings end with nearly the same two losses, and one of the generators has lost modes. "
+    "Why can the losses not tell you? Name two measurements that can, and say what "
     "each of them would show for a generator that has collapsed.",
     "One point: each loss measures a player against the other player, who moves as well; it has no "
     "fixed scale. One point: two measurements of samples, such as the number of modes or classes "

@@ -1,9 +1,11 @@
 """The loop for adversaries: a discriminator, or critic, against the rest of the model."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from coursekit import require
 from coursekit.data import Batch, ImageSet
@@ -112,6 +114,31 @@ def fit_adversaries(
     finally:
         for parameter in learned:
             parameter.requires_grad_(True)
+
+
+def alternating_step(
+    generator: Callable[[Tensor], Tensor],
+    discriminator: Callable[[Tensor], Tensor],
+    g_optimizer: Optimizer,
+    d_optimizer: Optimizer,
+    real: Tensor,
+    z: Tensor,
+) -> tuple[float, float]:
+    """One step of the plain game: the discriminator's turn, then the generator's. Both losses.
+
+    generator: noise -> images. discriminator: images -> scores (B,). `fit_adversaries` is the loop
+    for models, batches and other losses; this is its step where there are two networks only.
+    """
+    fake = generator(z)
+    d_loss = losses.bce_discriminator(discriminator(real), discriminator(fake.detach())).loss
+    d_optimizer.zero_grad()
+    d_loss.backward()
+    d_optimizer.step()
+    g_loss = losses.non_saturating_generator(discriminator(fake)).loss
+    g_optimizer.zero_grad()
+    g_loss.backward()
+    g_optimizer.step()
+    return d_loss.item(), g_loss.item()
 
 
 def gan_losses(
