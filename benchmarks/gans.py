@@ -91,7 +91,7 @@ class Judge:
         return {name: round(float(value), 4) for name, value in found.items()}
 
 
-MINUTE = {"plain": {}, "R1": {"r1_weight": 0.1}}
+MINUTE: dict[str, dict[str, Any]] = {"plain": {}, "R1": {"r1_weight": 0.1}}
 """What is told to `gan_losses`."""
 
 
@@ -123,7 +123,7 @@ def minute(args: argparse.Namespace) -> None:
 
 def _minute(
     name: str,
-    settings: dict[str, float],
+    settings: dict[str, Any],
     seed: int,
     train: ImageSet,
     judge: Judge,

@@ -148,11 +148,13 @@ def _with_adam(g: Generator) -> tuple[Any, ...]:
             "pass": "The generator's old gradients are still there: clear them before its "
             "backward.",
         },
-        "d_optimizer.step()": {"pass": "The discriminator never moves: call d_optimizer.step()."},
-        "g_optimizer.step()": {"pass": "The generator never moves: call g_optimizer.step()."},
-        "d_loss.backward()\n    d_optimizer.step()": {
-            "d_optimizer.step()\n    d_loss.backward()": "The discriminator's optimizer steps "
-            "before backward has computed a gradient.",
+        "d_optimizer.step()": {
+            "pass": "The discriminator never moves: call d_optimizer.step(), after the backward "
+            "and before the next zero_grad.",
+        },
+        "g_optimizer.step()": {
+            "pass": "The generator never moves. Either g_optimizer.step() is missing, or you "
+            "detached the images in the generator's turn as well.",
         },
         "F.softplus(-discriminator(real)).mean() +": {
             "F.softplus(discriminator(real)).mean() +": "The discriminator's target for real "
@@ -168,8 +170,6 @@ def _with_adam(g: Generator) -> tuple[Any, ...]:
             "log(1 - D). The exercise asks for -log D.",
             "g_loss = F.softplus(discriminator(fake)).mean()": "Your generator wants its images "
             "to be found out: its target must be 1, so the score needs a minus sign.",
-            "g_loss = F.softplus(-discriminator(fake.detach())).mean()": "You detached the images "
-            "in the generator's step as well. Then no gradient reaches the generator.",
             "g_loss = F.softplus(-discriminator(real)).mean()": "The generator's loss must be "
             "about its own images.",
         },
@@ -240,8 +240,8 @@ def _not_detached(generator, discriminator, g_optimizer, d_optimizer, real, z):
 
 
 @gan_step.wrong(
-    "Your generator plays against the discriminator as it was before its turn. Compute the "
-    "generator's scores after d_optimizer.step()."
+    "Your generator plays against the discriminator as it was before its turn. The discriminator "
+    "moves first; compute the generator's scores after d_optimizer.step()."
 )
 def _at_once(generator, discriminator, g_optimizer, d_optimizer, real, z):
     fake = generator(z)
@@ -254,21 +254,6 @@ def _at_once(generator, discriminator, g_optimizer, d_optimizer, real, z):
     d_loss.backward()
     d_optimizer.step()
     g_optimizer.step()
-    return d_loss.item(), g_loss.item()
-
-
-@gan_step.wrong("Your generator moves first. The discriminator's turn comes first.")
-def _generator_first(generator, discriminator, g_optimizer, d_optimizer, real, z):
-    fake = generator(z)
-    g_loss = F.softplus(-discriminator(fake)).mean()
-    g_optimizer.zero_grad()
-    g_loss.backward()
-    g_optimizer.step()
-    of_fake = F.softplus(discriminator(fake.detach())).mean()
-    d_loss = F.softplus(-discriminator(real)).mean() + of_fake
-    d_optimizer.zero_grad()
-    d_loss.backward()
-    d_optimizer.step()
     return d_loss.item(), g_loss.item()
 
 
@@ -293,6 +278,11 @@ def _one_sum(generator, discriminator, g_optimizer, d_optimizer, real, z):
 
 def _labelled(g: Generator, shape: tuple[int, int, int] = (2, 8, 12)) -> tuple[Any, ...]:
     return shape, 4, rand(g, 5, *shape), torch.randint(4, (5,), generator=g)
+
+
+def _any(recorded: Any) -> Any:
+    """A recorded class, which mypy takes for the class itself."""
+    return recorded
 
 
 def _observed(answer: Answer, shape: Any, classes: int, x: Tensor, labels: Tensor) -> Any:
@@ -382,7 +372,7 @@ class ConditionalDiscriminator(nn.Module):
         ### END SOLUTION
 
 
-@ConditionalDiscriminator.test("gives one score per image, which the image decides", points=1)
+@_any(ConditionalDiscriminator).test("gives one score per image, which the image decides", points=1)
 def _scores_images(answer: Answer, g: Generator) -> None:
     _, _, x, _ = inputs = _labelled(g)
     shape, _, by_image, _, _ = _observed(answer, *inputs)
@@ -392,7 +382,7 @@ def _scores_images(answer: Answer, g: Generator) -> None:
         raise Failed("the score does not depend on the image")
 
 
-@ConditionalDiscriminator.test("reads the label", points=2)
+@_any(ConditionalDiscriminator).test("reads the label", points=2)
 def _reads_labels(answer: Answer, g: Generator) -> None:
     shape, by_label, by_image, _, _ = _observed(answer, *_labelled(g))
     if len(shape) != 1 or not by_image:
@@ -401,7 +391,7 @@ def _reads_labels(answer: Answer, g: Generator) -> None:
         raise Failed("the same image has the same score under another label")
 
 
-@ConditionalDiscriminator.test("scores each image by itself, with a logit", points=1)
+@_any(ConditionalDiscriminator).test("scores each image by itself, with a logit", points=1)
 def _by_itself(answer: Answer, g: Generator) -> None:
     shape, by_label, by_image, by_itself, logits = _observed(answer, *_labelled(g))
     if len(shape) != 1 or not by_image or not by_label:
@@ -412,7 +402,7 @@ def _by_itself(answer: Answer, g: Generator) -> None:
         raise Failed("all scores lie in [0, 1]: return the logit, without a sigmoid")
 
 
-@ConditionalDiscriminator.test(
+@_any(ConditionalDiscriminator).test(
     "takes images of other sizes and gives gradients to them",
     hidden="Try color images of 16x8, and one_hot of a batch that lacks the last class.",
 )
@@ -660,8 +650,8 @@ def _flat(answer: Answer, g: Generator) -> None:
     for slope in _slopes(penalty, list(critic.parameters())):
         if not torch.isfinite(slope).all():
             raise Failed("the gradient is NaN where the slope is 0: the root has no derivative")
-    gradient_penalty_right = gradient_penalty.draw(g)
-    close(answer(*copies(gradient_penalty_right)), gradient_penalty.solve(*gradient_penalty_right))
+    args = gradient_penalty.draw(g)
+    close(answer(*copies(args)), gradient_penalty.solve(*args))
 
 
 # --- gans.average -------------------------------------------------------------------------------
@@ -688,7 +678,14 @@ def _trained(g: Generator) -> tuple[Any, ...]:
 @record(
     "gans.average",
     inputs=_trained,
-    tests=(values(points=3, name="moves the average and leaves the model alone"),),
+    tests=(
+        values(points=3, name="moves the average and leaves the model alone"),
+        values(
+            name="copies the model where nothing is to be remembered",
+            hidden="Try decay = 0: the average is then a copy of the model, buffers included.",
+            inputs=lambda g: (*_trained(g)[:2], 0.0),
+        ),
+    ),
     mistakes={
         "decay * old + (1 - decay) * new": {
             "(1 - decay) * old + decay * new": "The weights are swapped: decay is what remains of "

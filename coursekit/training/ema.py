@@ -11,7 +11,7 @@ def move_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     Buffers, such as the statistics of batch normalization, are copied. Yazıcı et al. (2019), "The
     Unusual Effectiveness of Averaging in GAN Training".
     """
-    for old, new in zip(average.parameters(), model.parameters(), strict=True):
-        old.lerp_(new, 1 - decay)
-    for old, new in zip(average.buffers(), model.buffers(), strict=True):
-        old.copy_(new)
+    for weight, new in zip(average.parameters(), model.parameters(), strict=True):
+        weight.lerp_(new, 1 - decay)
+    for buffer, now in zip(average.buffers(), model.buffers(), strict=True):
+        buffer.copy_(now)

@@ -92,7 +92,7 @@ def without_graph(generator, discriminator, g_optimizer, d_optimizer, real, z):
     g_optimizer.zero_grad()
     g_loss.backward()
     g_optimizer.step()
-    return float(d_loss), float(g_loss)
+    return d_loss.item(), g_loss.item()
 
 
 @right("gans.step")
@@ -454,10 +454,9 @@ def by_state_dict(average, model, decay):
 
 
 @right("gans.average")
-@torch.no_grad()
 def by_name(average, model, decay):
     for name, p in average.named_parameters():
-        p += (1 - decay) * (model.get_parameter(name) - p)
+        p.data += (1 - decay) * (model.get_parameter(name).data - p.data)
     for name, b in average.named_buffers():
         b.copy_(model.get_buffer(name))
 
