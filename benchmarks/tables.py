@@ -25,9 +25,9 @@ QUALITY = {
         "autodecoder-uniform",
     ),
     "Five attempts at a sharp VAE": ("ladder",),
-    "VAE, GAN and conditional GAN on MNIST": ("gans",),
     "Beta-VAE on shapes": ("beta-vae",),
 }
+PUBLISHED = ("published-mnist-gan", "published-mnist-cgan")
 SPEED = ("speed-mlp", "speed-conv", "speed-rgb")
 GRADING = {
     "CPU seconds per submission, marginal, one core": "CPU seconds per submission, marginal",
@@ -45,6 +45,11 @@ def main() -> None:
         if results:
             figures = quality([row for result in results for row in result["figures"]["rows"]])
             print("\n\n".join([f"\n### {title}", figures, *map(origin, results)]))
+    trained = [result for name in PUBLISHED if (result := read(name)) is not None]
+    if trained:
+        print(f"\n### The published GANs on MNIST\n\n{published(trained)}")
+        for result in trained:
+            print(f"\n{origin(result)}")
     print("\n## Speed: CPU time as a multiple of the bare limit")
     measured = [result for name in SPEED if (result := read(name)) is not None]
     print(f"\n{speed(measured)}")
@@ -68,6 +73,22 @@ def quality(figures: list[dict[str, Any]]) -> str:
         rows.append((row["what"], f"{row['ours']:.4g}{spread}", reference, row["source"]))
     columns = 4 if any(row[2] for row in rows[1:]) else 2
     return record.table([row[:columns] for row in rows])
+
+
+def published(results: list[dict[str, Any]]) -> str:
+    """One column per model: what it was trained for, of what was published, and its scores."""
+    figures = [result["figures"] for result in results]
+    rows = [("", *(f["about"] for f in figures))]
+    rows.append(("steps", *(f"{f['steps']:,} of {f['published_steps']:,}" for f in figures)))
+    rows.append(("epochs", *(f"{f['epochs']} of {f['published_epochs']}" for f in figures)))
+    rows.append(("images per step", *(f"{f['batch_size']}" for f in figures)))
+    rows.append(("learning rate", *(f"{f['lr']:g}" for f in figures)))
+    rows.append(("source", *(f["source"] for f in figures)))
+    for score in ("distance", "precision", "recall", "label accuracy"):
+        values = [f["scores"].get(score) for f in figures]
+        rows.append((score, *("" if v is None else f"{v:.3g}" for v in values)))
+    rows.append(("distance of real images", *(f"{f['floor']:.3g}" for f in figures)))
+    return record.table(rows)
 
 
 def speed(results: list[dict[str, Any]]) -> str:
