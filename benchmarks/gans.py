@@ -336,7 +336,7 @@ TURNS = {1: 1_500, 5: 500}
 
 
 def losses(args: argparse.Namespace) -> None:
-    runs, samples = [], {}
+    runs = []
     start = time.process_time()
     for name, settings in PLAYERS.items():
         for turns, steps in TURNS.items():
@@ -346,13 +346,8 @@ def losses(args: argparse.Namespace) -> None:
                 run |= {"raw": coverage(generator), "averaged": coverage(average)}
                 runs.append(run)
                 print(run, flush=True)
-                if seed == args.seeds[0]:
-                    with seeded(8), torch.no_grad():
-                        drawn = generator(torch.randn(200, 2))
-                    samples[f"{name}, {turns}"] = [[round(v, 2) for v in p] for p in drawn.tolist()]
     figures = {
         "runs": runs,
-        "samples": samples,
         "steps": {str(turns): steps for turns, steps in TURNS.items()},
         "batch_size": 128,
         "modes": len(RING),
