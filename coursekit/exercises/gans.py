@@ -351,9 +351,9 @@ class ConditionalDiscriminator(nn.Module):
 
     def __init__(self, image_shape, classes):
         super().__init__()
-        channels, height, width = image_shape
         self.classes = classes
         ### BEGIN SOLUTION
+        channels, height, width = image_shape
         self.network = nn.Sequential(
             nn.Conv2d(channels + classes, 16, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
