@@ -5,9 +5,6 @@
     python benchmarks/quality.py grey-mnist     # the MLP VAE that everybody knows
     python benchmarks/quality.py autodecoders   # Fashion-MNIST, codes found by optimization
     python benchmarks/quality.py ladder         # five attempts at a sharp VAE, faces 64x64
-    python benchmarks/quality.py gans           # VAE, GAN, conditional GAN on MNIST, five seeds,
-                                                # 200 CPU-seconds each
-    python benchmarks/quality.py beta-vae       # rate, distortion, MIG on shapes, five seeds
 
 Defaults are the full benchmark; --size and --epochs make it smaller, and are recorded. MNIST and
 Fashion-MNIST are read from COURSEKIT_DATA. Threads: one, unless OMP_NUM_THREADS says otherwise.
@@ -21,18 +18,17 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import record
 import tables
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coursekit import data, metrics, training
 from coursekit.data import ImageSet
-from coursekit.models import MLPVAE, VAE, AutoDecoder, ConvVAE, VariationalAutoDecoder
+from coursekit.models import MLPVAE, VAE, AutoDecoder, VariationalAutoDecoder
 from coursekit.training import recipes, warmup_cosine
 
 Figure = dict[str, object]
@@ -40,23 +36,9 @@ FAST = "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
 """The precision of convolutions: bf16 where the processor computes in it."""
 
 
-def figure(
-    what: str, ours: float, reference: float | None = None, source: str = "", spread: float = 0.0
-) -> Figure:
-    """One row: what was measured, ours (and its standard deviation over seeds), the reference."""
-    return {
-        "what": what,
-        "ours": round(ours, 4),
-        "spread": round(spread, 4),
-        "reference": reference,
-        "source": source,
-    }
-
-
-def over_seeds(what: str, values: list[float], **kwargs: object) -> Figure:
-    values_ = torch.tensor(values)
-    spread = values_.std().item() if len(values) > 1 else 0.0
-    return figure(what, values_.mean().item(), spread=spread, **kwargs)
+def figure(what: str, ours: float, reference: float | None = None, source: str = "") -> Figure:
+    """One row: what was measured, ours, the reference."""
+    return {"what": what, "ours": round(ours, 4), "reference": reference, "source": source}
 
 
 @contextmanager
@@ -64,14 +46,6 @@ def cpu_seconds(spent: dict[str, float], name: str) -> Iterator[None]:
     start = time.process_time()
     yield
     spent[name] = round(spent.get(name, 0.0) + time.process_time() - start, 1)
-
-
-def steps_within(seconds: float, some: Callable[[int], None], trial: int = 60) -> int:
-    """How many steps fit into so many CPU-seconds, with a twentieth to spare: some(n) does n."""
-    some(5)  # the first are slower
-    start = time.process_time()
-    some(trial)
-    return int(0.95 * seconds / (time.process_time() - start) * trial)
 
 
 # --- dynamically binarized MNIST ------------------------------------------------------------------
@@ -299,116 +273,6 @@ def _ladder_reference(number: int) -> tuple[float, str] | tuple[()]:
     return (0.0001, "course report, attempt 5, called its best model") if number == 5 else ()
 
 
-# --- VAE, GAN, conditional GAN --------------------------------------------------------------------
-
-
-BUDGET = {
-    "mnist-vae-2": {"batch_size": 64, "lr": 1e-3},
-    "mnist-gan": {"batch_size": 64, "lr": (2e-4, 2e-4), "betas": (0.5, 0.999)},
-    "mnist-cgan": {"batch_size": 64, "lr": (3e-4, 3e-4), "betas": (0.5, 0.999)},
-}
-"""Batches of 64, and Adam as in Radford et al. (2016): the budget is too small for larger ones."""
-
-
-def gans(args: argparse.Namespace) -> None:
-    train, test = data.load("mnist", size=args.size), data.load("mnist", "test")
-    judge = metrics.classifier(data.load("mnist"), progress=False)
-    real = metrics.extract(judge, test)
-    rows: dict[str, list[float]] = {}
-    spent: dict[str, float] = {}
-    steps = {
-        name: steps_within(args.cpu_seconds, partial(_adversary, name, train, 0), trial=20)
-        for name in BUDGET
-    }
-    for seed in args.seeds:
-        for name in BUDGET:
-            with cpu_seconds(spent, name):
-                model = _adversary(name, train, seed, steps[name])
-            labels = torch.arange(10).repeat(len(test) // 10)
-            samples = _draw(model, labels, seed)
-            fake = metrics.extract(judge, samples)
-            precision, recall = metrics.precision_recall(real[:2000], fake[:2000])
-            distance = metrics.frechet_distance(real, fake)
-            rows.setdefault(f"MNIST, {name}: feature distance", []).append(distance)
-            rows.setdefault(f"MNIST, {name}: precision", []).append(precision)
-            rows.setdefault(f"MNIST, {name}: recall", []).append(recall)
-            if name == "mnist-cgan":
-                accuracy = metrics.label_accuracy(metrics.predict(judge, samples), labels)
-                rows.setdefault(f"MNIST, {name}: label accuracy", []).append(accuracy)
-    figures = [over_seeds(what, values) for what, values in rows.items()]
-    figures.append(
-        figure(
-            "MNIST, classifier on real test images: accuracy",
-            metrics.label_accuracy(metrics.predict(judge, test), test.labels),
-        )
-    )
-    half = len(test) // 2
-    figures.append(
-        figure(
-            "MNIST, real against real: feature distance",
-            metrics.frechet_distance(real[:half], real[half:]),
-        )
-    )
-    save("gans", args, spent, figures, train_images=len(train), seeds=args.seeds, steps=steps)
-
-
-def _adversary(name: str, train: ImageSet, seed: int, steps: int) -> nn.Module:
-    """One of the three, trained for so many steps."""
-    recipe = recipes.RECIPES[name]
-    torch.manual_seed(seed)
-    model = recipe.build(train)
-    recipe.loop(model, train, *recipe.losses, steps=steps, seed=seed, device="cpu", **BUDGET[name])
-    return model
-
-
-@torch.no_grad()
-def _draw(model: nn.Module, labels: Tensor, seed: int) -> Tensor:
-    """One image for each label (models that know no labels ignore them), in [0, 1]."""
-    torch.manual_seed(seed)
-    model.eval()
-    images = []
-    for y in labels.split(500):
-        z = model.prior.sample((len(y),))
-        if isinstance(model, VAE):
-            images.append(model.likelihood(z).mean)
-        else:
-            images.append(model.generate(z, y if hasattr(model, "classes") else None))
-    return torch.cat(images)
-
-
-# --- beta-VAE on shapes ---------------------------------------------------------------------------
-
-
-def beta_vae(args: argparse.Namespace) -> None:
-    size, epochs = args.size or 20_000, args.epochs or 20
-    train = data.load("shapes", size=size, resolution=(32, 32))
-    test = data.load("shapes", "test", size=2_000, resolution=(32, 32))
-    factors = torch.stack([values.double() for values in test.factors.values()], dim=1)
-    varies = [i for i in range(factors.shape[1]) if factors[:, i].unique().numel() > 1]
-    figures, spent = [], {}
-    for beta in args.betas:
-        rates, distortions, migs = [], [], []
-        for seed in args.seeds:
-            torch.manual_seed(seed)
-            model = ConvVAE((train.images.shape[1], 32, 32), 10, widths=(16, 32, 64))
-            with cpu_seconds(spent, f"beta {beta:g}"):
-                training.fit(
-                    model, train, recipes.vae_loss(beta), epochs=epochs, seed=seed, device="cpu"
-                )
-            parts = metrics.elbo(model, test)
-            codes = metrics.encode(model, test).samples
-            rates.append(parts.kl.mean().item())
-            distortions.append(parts.reconstruction.mean().item())
-            migs.append(metrics.mig(codes, factors[:, varies]))
-        name = f"shapes 32x32, beta {beta:g}"
-        figures += [
-            over_seeds(f"{name}: rate, nats", rates),
-            over_seeds(f"{name}: distortion, nats", distortions),
-            over_seeds(f"{name}: MIG of samples", migs),
-        ]
-    save("beta-vae", args, spent, figures, train_images=size, epochs=epochs, seeds=args.seeds)
-
-
 # --- results --------------------------------------------------------------------------------------
 
 
@@ -423,7 +287,7 @@ def save(
     print(tables.quality(rows))
 
 
-BENCHMARKS = (binary_mnist, grey_mnist, autodecoders, ladder, gans, beta_vae)
+BENCHMARKS = (binary_mnist, grey_mnist, autodecoders, ladder)
 
 
 def _name(function: Callable[..., None]) -> str:
@@ -438,7 +302,7 @@ def main() -> None:
         command.set_defaults(run=function)
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--size", type=int, help="training images")
-        if function not in (binary_mnist, gans):
+        if function is not binary_mnist:
             command.add_argument("--epochs", type=int)
         if function is binary_mnist:
             command.add_argument("--steps", type=int, default=STEPS)
@@ -450,12 +314,6 @@ def main() -> None:
             command.add_argument("--only", type=int, nargs="+", default=[1, 2, 3, 4, 5])
             command.add_argument("--batch-size", type=int)
             command.add_argument("--lr", type=float)
-        if function in (gans, beta_vae):
-            command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-        if function is gans:
-            command.add_argument("--cpu-seconds", type=float, default=200.0, help="for each model")
-        if function is beta_vae:
-            command.add_argument("--betas", type=float, nargs="+", default=[0.5, 1, 2, 4, 8])
     args = parser.parse_args()
     args.commit = record.source(args.draft)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -12,12 +12,7 @@ import record
 
 QUALITY = {
     "Grey MNIST": ("grey-mnist",),
-    "Dynamically binarized MNIST": (
-        "binary-mnist-200",
-        "binary-mnist-650",
-        "binary-mnist-1800",
-    ),
-    "Convolutional VAE on faces: 3 latents against 100": ("faces",),
+    "Dynamically binarized MNIST": ("binary-mnist-6889",),
     "Auto-decoders on Fashion-MNIST": (
         "autodecoder-ad",
         "autodecoder-normal",
@@ -25,9 +20,8 @@ QUALITY = {
         "autodecoder-uniform",
     ),
     "Five attempts at a sharp VAE": ("ladder",),
-    "VAE, GAN and conditional GAN on MNIST": ("gans",),
-    "Beta-VAE on shapes": ("beta-vae",),
 }
+PUBLISHED = ("published-mnist-gan", "published-mnist-cgan")
 SPEED = ("speed-mlp", "speed-conv", "speed-rgb")
 GRADING = {
     "CPU seconds per submission, marginal, one core": "CPU seconds per submission, marginal",
@@ -45,6 +39,11 @@ def main() -> None:
         if results:
             figures = quality([row for result in results for row in result["figures"]["rows"]])
             print("\n\n".join([f"\n### {title}", figures, *map(origin, results)]))
+    trained = [result for name in PUBLISHED if (result := read(name)) is not None]
+    if trained:
+        print(f"\n### The published GANs on MNIST\n\n{published(trained)}")
+        for result in trained:
+            print(f"\n{origin(result)}")
     print("\n## Speed: CPU time as a multiple of the bare limit")
     measured = [result for name in SPEED if (result := read(name)) is not None]
     print(f"\n{speed(measured)}")
@@ -63,11 +62,26 @@ def quality(figures: list[dict[str, Any]]) -> str:
     """One row per figure; the reference and its source only where there is one."""
     rows = [("figure", "ours", "reference", "source of the reference")]
     for row in figures:
-        spread = f" ± {row['spread']:.2g}" if row["spread"] else ""
         reference = "" if row["reference"] is None else f"{row['reference']:g}"
-        rows.append((row["what"], f"{row['ours']:.4g}{spread}", reference, row["source"]))
+        rows.append((row["what"], f"{row['ours']:.4g}", reference, row["source"]))
     columns = 4 if any(row[2] for row in rows[1:]) else 2
     return record.table([row[:columns] for row in rows])
+
+
+def published(results: list[dict[str, Any]]) -> str:
+    """One column per model: what it was trained for, of what was published, and its scores."""
+    figures = [result["figures"] for result in results]
+    rows = [("", *(f["about"] for f in figures))]
+    rows.append(("steps", *(f"{f['steps']:,} of {f['published_steps']:,}" for f in figures)))
+    rows.append(("epochs", *(f"{f['epochs']} of {f['published_epochs']}" for f in figures)))
+    rows.append(("images per step", *(f"{f['batch_size']}" for f in figures)))
+    rows.append(("learning rate", *(f"{f['lr']:g}" for f in figures)))
+    rows.append(("source", *(f["source"] for f in figures)))
+    for score in ("distance", "precision", "recall", "label accuracy"):
+        values = [f["scores"].get(score) for f in figures]
+        rows.append((score, *("" if v is None else f"{v:.3g}" for v in values)))
+    rows.append(("distance of real images", *(f"{f['floor']:.3g}" for f in figures)))
+    return record.table(rows)
 
 
 def speed(results: list[dict[str, Any]]) -> str:

@@ -131,6 +131,22 @@ def gradient_penalty(
     return (slope.flatten(1).norm(dim=1) - 1.0).square().mean()
 
 
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """E[|gradient of the discriminator's score at x|^2] over real images x.
+
+    discriminator: images (B, ...) -> scores (B,), each a function of its own image alone. The loss
+    of the discriminator gets weight / 2 times this. Returns a scalar that can be differentiated
+    again. Mescheder, Geiger and Nowozin (2018), equation 9.
+    """
+    require.at_least("batch size", len(real), 1)
+    with torch.enable_grad():
+        x = real.detach().requires_grad_()
+        scores = discriminator(x)
+        _scores(scores=scores)
+        (slope,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    return slope.flatten(1).square().sum(dim=1).mean()
+
+
 def _scores(**scores: Tensor) -> None:
     for name, score in scores.items():
         require.shape(name, score, "B")

@@ -1,14 +1,17 @@
 """The training loops, what they can call, evaluation and checkpoints."""
 
-from coursekit.training.adversarial import fit_adversaries, gan_losses
+from coursekit.training.adversarial import alternating_step, fit_adversaries, gan_losses
 from coursekit.training.callbacks import tensorboard
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from coursekit.training.cost import multiply_adds
+from coursekit.training.ema import move_average
 from coursekit.training.latents import fit_latents, infer_latents
 from coursekit.training.loop import evaluate, fit, one_epoch
 from coursekit.training.run import default_device
 from coursekit.training.schedules import warmup_cosine
 
 __all__ = [
+    "alternating_step",
     "default_device",
     "evaluate",
     "fit",
@@ -18,6 +21,8 @@ __all__ = [
     "infer_latents",
     "load_checkpoint",
     "load_weights",
+    "move_average",
+    "multiply_adds",
     "one_epoch",
     "save_checkpoint",
     "tensorboard",

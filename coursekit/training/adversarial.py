@@ -1,9 +1,11 @@
 """The loop for adversaries: a discriminator, or critic, against the rest of the model."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from coursekit import require
 from coursekit.data import Batch, ImageSet
@@ -114,20 +116,53 @@ def fit_adversaries(
             parameter.requires_grad_(True)
 
 
+def alternating_step(
+    generator: Callable[[Tensor], Tensor],
+    discriminator: Callable[[Tensor], Tensor],
+    g_optimizer: Optimizer,
+    d_optimizer: Optimizer,
+    real: Tensor,
+    z: Tensor,
+) -> tuple[float, float]:
+    """One step of the plain game: the discriminator's turn, then the generator's. Both losses.
+
+    generator: noise -> images. discriminator: images -> scores (B,). `fit_adversaries` is the loop
+    for models, batches and other losses; this is its step where there are two networks only.
+    """
+    fake = generator(z)
+    d_loss = losses.bce_discriminator(discriminator(real), discriminator(fake.detach())).loss
+    d_optimizer.zero_grad()
+    d_loss.backward()
+    d_optimizer.step()
+    g_loss = losses.non_saturating_generator(discriminator(fake)).loss
+    g_optimizer.zero_grad()
+    g_loss.backward()
+    g_optimizer.step()
+    return d_loss.item(), g_loss.item()
+
+
 def gan_losses(
-    game: Game = "non-saturating", real_label: float = 1.0, penalty_weight: float = 10.0
+    game: Game = "non-saturating",
+    real_label: float = 1.0,
+    penalty_weight: float = 10.0,
+    r1_weight: float = 0.0,
 ) -> tuple[Loss, Loss]:
     """The losses of discriminator and generator, for `fit_adversaries`, of a GAN.
 
     game: which of the losses in `coursekit.objectives.adversarial`.
     real_label: 0.9 smooths the discriminator's target; cross-entropy games only.
     penalty_weight: of the gradient penalty, "wgan-gp" only.
+    r1_weight: gamma of the R1 penalty, gamma / 2 times the squared slope of the discriminator at
+        real images (Mescheder et al., 2018); cross-entropy games only.
     A ConditionalGAN is given the labels of the real images, to generate for and to judge by.
     """
     if game not in ("non-saturating", "saturating", "hinge", "wgan-gp"):
         raise ValueError(
             f"game is {game!r}, but non-saturating, saturating, hinge or wgan-gp is expected"
         )
+    require.at_least("r1_weight", r1_weight, 0.0)
+    if r1_weight and game not in ("non-saturating", "saturating"):
+        raise ValueError(f"r1_weight is {r1_weight}, but game {game!r} has no R1 penalty: leave it")
 
     def scores(model: GAN, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Generated images, and the labels that both sides are told."""
@@ -146,7 +181,11 @@ def gan_losses(
             return losses.wasserstein_critic(real, fake, penalty, penalty_weight)
         if game == "hinge":
             return losses.hinge_discriminator(real, fake)
-        return losses.bce_discriminator(real, fake, real_label)
+        value = losses.bce_discriminator(real, fake, real_label)
+        if r1_weight:
+            penalty = losses.r1_penalty(lambda x: model.discriminate(x, labels), batch.images)
+            value = value._replace(loss=value.loss + r1_weight / 2 * penalty)
+        return value
 
     def generator_loss(model: GAN, batch: Batch, step: int) -> Parts:
         fakes, labels = scores(model, batch)

@@ -140,3 +140,15 @@ def test_gradient_penalty_is_that_of_finite_differences():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.zeros(4))
+
+
+def test_the_r1_penalty_of_a_linear_discriminator_is_its_squared_slope():
+    generator = torch.Generator().manual_seed(0)
+    slope = torch.randn(6, generator=generator, dtype=torch.float64, requires_grad=True)
+    real = torch.randn(5, 2, 3, generator=generator, dtype=torch.float64)
+    penalty = objectives.r1_penalty(lambda x: x.flatten(1) @ slope, real)
+    torch.testing.assert_close(penalty, slope.square().sum())
+    (found,) = torch.autograd.grad(penalty, slope)
+    torch.testing.assert_close(found, 2 * slope)
+    curved = objectives.r1_penalty(lambda x: x.flatten(1).square().sum(1), real)
+    torch.testing.assert_close(curved, 4 * real.flatten(1).square().sum(1).mean())

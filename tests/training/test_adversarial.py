@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from coursekit import data
+from coursekit import data, objectives
 from coursekit.models.gan import GAN, ConditionalGAN
-from coursekit.training import fit_adversaries, gan_losses, load_checkpoint
+from coursekit.training import alternating_step, fit_adversaries, gan_losses, load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +206,37 @@ def test_a_loss_that_is_not_finite_says_where(digits):
         model.generator[0].weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"in epoch 1, step 0: loss = nan, real = "):
         fit_adversaries(model, digits, *gan_losses(), epochs=1, **SETTINGS)
+
+
+def test_r1_is_added_to_the_discriminator_s_loss(digits):
+    model = small_gan()
+    batch = next(digits.batches(32))
+    losses = []
+    for weight in (0.0, 0.4):
+        torch.manual_seed(1)
+        losses.append(gan_losses(r1_weight=weight)[0](model, batch, 0))
+    penalty = objectives.r1_penalty(model.discriminate, batch.images)
+    torch.testing.assert_close(losses[1].loss, losses[0].loss + 0.2 * penalty)
+    assert losses[1].real == losses[0].real
+    with pytest.raises(ValueError, match="hinge"):
+        gan_losses("hinge", r1_weight=1.0)
+    with pytest.raises(ValueError, match="r1_weight"):
+        gan_losses(r1_weight=-1.0)
+
+
+def test_the_alternating_step_moves_the_discriminator_first(digits):
+    real = next(digits.batches(32)).images
+    model, before = small_gan(), small_gan()
+    adam = [
+        torch.optim.Adam(side.parameters(), 1e-2) for side in (model.generator, model.discriminator)
+    ]
+    z = torch.randn(32, 3)
+    d_loss, g_loss = alternating_step(model.generate, model.discriminate, *adam, real, z)
+    with torch.no_grad():
+        fake = before.generate(z)
+        scores = before.discriminate(real), before.discriminate(fake)
+        assert d_loss == pytest.approx(objectives.bce_discriminator(*scores).loss.item())
+        moved = objectives.non_saturating_generator(model.discriminate(fake)).loss
+    assert g_loss == pytest.approx(moved.item())
+    assert not same(model.generator, before.generator)
+    assert not same(model.discriminator, before.discriminator)

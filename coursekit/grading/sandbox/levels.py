@@ -178,7 +178,12 @@ def _start_in(
         # For an ordinary user without namespaces the count includes all that user's processes.
         "count_processes": nobody or level != "limits",
         "processes": 256,
-        "preload": ["coursekit.objectives", "coursekit.data", "coursekit.models"],
+        "preload": [
+            "coursekit.objectives",
+            "coursekit.data",
+            "coursekit.models",
+            "torch._dynamo",  # the first optimizer imports it, which takes seconds
+        ],
     }
     python = [sys.executable, "-s", "-B", str(inside / "worker.py"), json.dumps(settings)]
     prefix = {"bubblewrap": _bubblewrap, "namespaces": _unshare, "limits": _bare}[level]
