@@ -93,6 +93,7 @@ def show_manifold(
         vmax=1,
         extent=(-edge, edge, -edge, edge),
         aspect=height / width,
+        interpolation="nearest",
     )
     axes.set(xlabel=f"z[{dims[0]}]", ylabel=f"z[{dims[1]}]")
     return figure
