@@ -17,7 +17,7 @@ KL = "def kl_divergence(mu, logvar):\n    return 0.5 * (mu**2 + logvar.exp() - 1
 HALF = "def kl_divergence(mu, logvar):\n    return half(mu**2 + logvar.exp() - 1 - logvar).sum(1)"
 CHECK = "check('vae.kl', kl_divergence)"
 PADDING = "check('vae.padding', transposed_padding)"
-MEAN = "check('vae.epoch_mean', epoch_mean)"
+EPOCH = "check('vae.train_epoch', train_epoch)"
 
 
 def kl(name: str, *cells: str) -> Unusual:
@@ -29,9 +29,20 @@ def padding(name: str, body: str) -> Unusual:
     return Unusual(name, "vae.padding", (lines, PADDING))
 
 
-def mean(name: str, body: str) -> Unusual:
-    lines = f"import numpy as np\ndef epoch_mean(losses, sizes):\n    {body}"
-    return Unusual(name, "vae.epoch_mean", (lines, MEAN))
+def epoch(name: str, result: str, loop: str = "for x in batches:") -> Unusual:
+    lines = f"""import numpy as np
+def train_epoch(model, batches, loss, optimizer):
+    model.train()
+    losses, sizes = [], []
+    {loop}
+        value = loss(model, x)[0]
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+        sizes.append(len(x))
+    return {result}"""
+    return Unusual(name, "vae.train_epoch", (lines, EPOCH))
 
 
 ONES = "torch.ones(2, 3), torch.zeros(2, 3)"
@@ -93,11 +104,11 @@ CASES = [
     padding("numpy's integers", "odd = np.int64(size % 2)\n    return 1 + odd, odd"),
     padding("a bool", "odd = size % 2 == 1\n    return 1 + odd, odd"),
     padding("numpy's bool", "odd = np.bool_(size % 2 == 1)\n    return np.int64(1) + odd, odd"),
-    mean("numpy's float32", "return np.float32(np.average(losses, weights=sizes))"),
-    mean("numpy's float64", "return np.average(losses, weights=sizes)"),
-    mean("an array without an axis", "return np.array(np.average(losses, weights=sizes))"),
-    mean("lists that it empties", "n, total = sum(sizes), 0\n    while losses:\n"
-         "        total += losses.pop() * sizes.pop()\n    return total / n"),
+    epoch("numpy's float32", "np.float32(np.average(losses, weights=sizes))"),
+    epoch("numpy's float64", "np.average(losses, weights=sizes)"),
+    epoch("an array without an axis", "np.array(np.average(losses, weights=sizes))"),
+    epoch("a list that it empties", "float(np.average(losses, weights=sizes))",
+          "while batches:\n        x = batches.pop(0)"),
     Unusual("parts from a generator", "vae.elbo", (
         "def negative_elbo(x, logits, mu, logvar, beta=1.0):\n"
         "    bce = torch.nn.functional.binary_cross_entropy_with_logits(\n"
