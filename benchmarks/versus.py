@@ -30,8 +30,8 @@ from coursekit.training.recipe import vae_loss
 from coursekit.training.run import Loss
 
 SHAPE, BATCH = (1, 28, 28), 64
-BUDGET = 400e9
-"""Multiply-adds of a whole training: about 1,140 steps of the GAN."""
+BUDGET = 200e9
+"""Multiply-adds of a whole training: about 570 steps of the GAN."""
 
 
 def vae_gan_losses() -> tuple[Loss, Loss]:
