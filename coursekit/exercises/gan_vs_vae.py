@@ -1,8 +1,9 @@
-"""Exercises of the chapter that sets GANs against VAEs: the game, its losses, two measures."""
+"""Exercises of the chapter that compares GANs with VAEs: measures, prices, and a cheat."""
+
+import math
 
 import torch
-from torch import Generator, Tensor, nn
-from torch.nn import functional as F
+from torch import Generator, Tensor
 
 from coursekit.exercises import (
     Answer,
@@ -10,354 +11,14 @@ from coursekit.exercises import (
     FreeText,
     close,
     copies,
-    gradients,
     rand,
     randn,
     record,
+    same,
     tensor,
     untouched,
     values,
 )
-
-LOSSES = (
-    "coursekit.objectives.adversarial.bce_discriminator",
-    "coursekit.objectives.adversarial.saturating_generator",
-    "coursekit.objectives.adversarial.non_saturating_generator",
-)
-
-
-def _network(g: Generator) -> nn.Module:
-    """A discriminator of points (B, 3), with scores (B,) of both signs."""
-    network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(1.5 * randn(g, *parameter.shape))
-    return network
-
-
-def _certain(g: Generator, score: float) -> nn.Module:
-    """A discriminator whose scores are all near the one given."""
-    linear = nn.Linear(3, 1)
-    with torch.no_grad():
-        linear.weight.copy_(randn(g, 1, 3))
-        linear.bias.fill_(score)
-    return nn.Sequential(linear, nn.Flatten(0))
-
-
-def _slopes(loss: object, inputs: list[Tensor]) -> tuple[Tensor, ...]:
-    """The gradients of a loss; 0 where none flows."""
-    scalar = tensor(loss, (), "the loss")
-    if not scalar.requires_grad:
-        raise Failed("no gradient flows back from the loss: was it detached?")
-    return torch.autograd.grad(scalar, inputs, allow_unused=True, materialize_grads=True)
-
-
-# --- gan_vs_vae.discriminator -------------------------------------------------------------------
-
-
-def _densities(g: Generator) -> tuple[Tensor, Tensor]:
-    return 0.05 + 2 * rand(g, 9), 0.05 + 2 * rand(g, 9)
-
-
-def _with_gaps(g: Generator) -> tuple[Tensor, Tensor]:
-    """Points where one density is 0, points where both are, and points where both are tiny."""
-    p_data, p_g = _densities(g)
-    p_data[:4], p_g[2:6] = 0.0, 0.0
-    p_data[6:], p_g[6:] = 1e-8 * p_data[6:], 1e-8 * p_g[6:]
-    return p_data, p_g
-
-
-@record(
-    "gan_vs_vae.discriminator",
-    inputs=_densities,
-    tests=(
-        values(points=2, name="is the share of the data's density"),
-        gradients(name="lets the gradient through to both densities"),
-        values(
-            name="holds where one density or both are 0 or tiny",
-            hidden="Try p_data = [0, 1, 0, 1e-8], p_g = [1, 0, 0, 3e-8]: D is 0, 1, 1/4 at the "
-            "end and, where neither is found, 1/2.",
-            inputs=_with_gaps,
-        ),
-        untouched(),
-    ),
-    mistakes={
-        "p_data / total": {
-            "p_g / total": "This is the probability of being generated; D is that of being real.",
-            "p_data / p_g": "This is the ratio of the densities; D is p_data / (p_data + p_g).",
-            "(p_data / p_g).log()": "This is the logit of D; D itself is the sigmoid of it.",
-            "(p_data > p_g).to(p_data)": "You decide for 0 or 1, but D is a probability.",
-            "p_data / (total / 2)": "You divide by the mean of the two densities, not the sum.",
-            "p_data / total.sum()": "You normalize over the points; divide by the sum at each.",
-            "torch.sigmoid(p_data - p_g)": "The sigmoid belongs to log p_data - log p_g.",
-            "p_data**2 / (p_data**2 + p_g**2)": "You squared the densities; D has no squares.",
-            "(p_data / total).detach()": "The values are right, but detached.",
-        },
-    },
-    hints=(
-        "At one point, D is a single number. Which one maximizes p_data log D + p_g log(1 - D)?",
-        "Set the derivative p_data / D - p_g / (1 - D) to 0. Then think of 0 / 0.",
-        "D is the share of p_data in the sum of both densities. torch.where can put 1/2 where the "
-        "sum is 0.",
-    ),
-    explanation="The derivative p_data / D - p_g / (1 - D) is 0 at the data's share of the sum.",
-    see="chapter 10, 'Exercise 1: the best discriminator'",
-)
-def optimal_discriminator(p_data, p_g):
-    """The best discriminator of two densities.
-
-    p_data, p_g: (N,), densities of the data and of the generator at N points, >= 0.
-    Returns: (N,), the probability that a point found there is real; 1/2 where both are 0.
-    """
-    # 1. The sum of both. 2. The share of the data. 3. Mind 0 / 0.
-    ### BEGIN SOLUTION
-    total = p_data + p_g
-    return torch.where(total > 0, p_data / total, 0.5)
-    ### END SOLUTION
-
-
-# --- gan_vs_vae.jsd -----------------------------------------------------------------------------
-
-
-def _grid(g: Generator) -> tuple[Tensor, Tensor, float]:
-    """Two densities that integrate to 1, and a grid that is not one of spacing 1."""
-    dx = 0.05 + 0.1 * float(rand(g))
-    p_data, p_g = 0.1 + rand(g, 2, 12) ** 2
-    return p_data / (p_data.sum() * dx), p_g / (p_g.sum() * dx), dx
-
-
-def _apart(g: Generator) -> tuple[Tensor, Tensor, float]:
-    """Supports that do not meet, with a gap between them: the answer is log 2."""
-    p_data, p_g, dx = _grid(g)
-    p_data[5:], p_g[:8] = 0.0, 0.0
-    return p_data / (p_data.sum() * dx), p_g / (p_g.sum() * dx), dx
-
-
-@record(
-    "gan_vs_vae.jsd",
-    inputs=_grid,
-    tests=(
-        values(points=2, name="gives the divergence in nats"),
-        gradients(name="lets the gradient through to both densities", wrt=("p_data", "p_g")),
-        values(name="is log 2 where the supports do not meet", inputs=_apart),
-        untouched(),
-    ),
-    mistakes={
-        "((p_data + p_g) / 2)": {
-            "(p_data + p_g)": "m is the mean of the densities; you took their sum.",
-        },
-        "(kl_data + kl_g) / 2": {
-            "dx * torch.xlogy(p_data, p_data / p_g).sum()": "This is KL(p_data || p_g). Compare "
-            "each density with their mean m, and take half of each KL.",
-            "dx * torch.xlogy(p_g, p_g / p_data).sum()": "This is KL(p_g || p_data). Compare each "
-            "density with their mean m, and take half of each KL.",
-            "dx * ((p_data - p_g) * (p_data / p_g).log()).sum() / 2": "This is the mean of the two "
-            "KLs. Compare each density with the mean m of both.",
-            "dx * (m * (m / p_data).log() + m * (m / p_g).log()).sum() / 2": "You took KL(m || "
-            "p_data) and KL(m || p_g): m must be the second argument.",
-            "kl_data + kl_g": "The halves are missing: your result is twice the divergence.",
-            "kl_data / 2": "This is one half only, that of p_data. Compare p_g with m as well.",
-            "(kl_data + kl_g) / 2 / dx": "An integral is a sum times dx: you left dx out.",
-            "(kl_data + kl_g) / 2 / len(m)": "You averaged over the grid; take the sum times dx.",
-            "(kl_data + kl_g) / 2 / 0.693147": "This is in bits: take the natural logarithm.",
-            "((kl_data + kl_g) / 2).sqrt()": "This is the square root, a distance: square it.",
-            "((kl_data + kl_g) / 2).detach()": "The value is right, but detached.",
-        },
-    },
-    hints=(
-        "Write a function for KL first, then call it twice.",
-        "KL(p || m) is the sum of p * (log p - log m), times dx, for p = p_data and for p = p_g. "
-        "Where p is 0, its logarithm is -inf and 0 * -inf is nan: torch.xlogy(p, p / m) gives 0 "
-        "there, if m is not 0.",
-        "Keep m above 0 with a clamp at a tiny number such as 1e-30. Then sum xlogy over the grid "
-        "for both densities, add the two sums, and multiply by dx / 2.",
-    ),
-    explanation="xlogy takes 0 log 0 as 0, and the clamp keeps 0 / 0 away from it.",
-    see="chapter 10, 'Exercise 2: the Jensen-Shannon divergence'",
-)
-def jensen_shannon(p_data, p_g, dx):
-    """The Jensen-Shannon divergence of two densities on an even grid, in nats.
-
-    p_data, p_g: (N,), densities >= 0; one or both may be 0 at a point. dx: the spacing.
-    Returns: a scalar.
-    """
-    # 1. The mean m of both densities.
-    # 2. Half of KL(p_data || m) plus half of KL(p_g || m); an integral is a sum times dx.
-    # 3. 0 log 0 is 0: torch.xlogy knows. Where both are 0, see that you do not divide by m = 0.
-    ### BEGIN SOLUTION
-    m = ((p_data + p_g) / 2).clamp(min=1e-30)
-    kl_data = dx * torch.xlogy(p_data, p_data / m).sum()
-    kl_g = dx * torch.xlogy(p_g, p_g / m).sum()
-    return (kl_data + kl_g) / 2
-    ### END SOLUTION
-
-
-# --- gan_vs_vae.discriminator_loss --------------------------------------------------------------
-
-
-@record(
-    "gan_vs_vae.discriminator_loss",
-    inputs=lambda g: (_network(g), randn(g, 5, 3), randn(g, 8, 3)),
-    tests=(
-        values(points=2, name="adds the cross-entropies of real and generated images"),
-        untouched(),
-    ),
-    mistakes={
-        "fake.detach()": {
-            "fake": "A gradient runs back into `fake`, and into the generator: use fake.detach().",
-        },
-        "F.softplus(-on_real), F.softplus(on_fake)": {
-            "F.softplus(on_real), F.softplus(-on_fake)": "The labels are swapped: real images have "
-            "the target 1, generated ones 0.",
-            "F.softplus(-on_real), F.softplus(-on_fake)": "Both batches have the target 1 here. "
-            "The target of the generated images is 0.",
-            "-F.softplus(-on_real), -F.softplus(on_fake)": "The sign is flipped: this is the value "
-            "that D maximizes. The loss is minus it.",
-            "-on_real.log(), -(1 - on_fake).log()": "A score is a logit, not a probability: the "
-            "sigmoid is missing before the logarithm.",
-            "F.softplus(-on_real.sigmoid()), F.softplus(on_fake.sigmoid())": "The sigmoid comes "
-            "twice: functions 'with logits', and softplus here, take the scores.",
-            "torch.sigmoid(-on_real), torch.sigmoid(on_fake)": "These are probabilities without a "
-            "logarithm: the loss is -log D and -log(1 - D).",
-            "-on_real, on_fake": "Mean scores without a sigmoid make a Wasserstein critic; here D "
-            "is a probability.",
-        },
-        "loss_real.mean() + loss_fake.mean()": {
-            "(loss_real.mean() + loss_fake.mean()) / 2": "You take half of the sum; the contract "
-            "asks for the sum.",
-            "torch.cat([loss_real, loss_fake]).mean()": "You average over all images at once. The "
-            "batches may differ in size: average each, then add.",
-            "loss_real.sum() + loss_fake.sum()": "You summed over the images; average each batch.",
-            "loss_real.mean()": "Only the real images count here; add the generated ones' loss.",
-        },
-    },
-    hints=(
-        "Two cross-entropies, one with target 1 and one with target 0, and their sum. Which of "
-        "the two batches comes from a network that must not move now?",
-        "-log sigmoid(s) is F.softplus(-s), and -log(1 - sigmoid(s)) is F.softplus(s). "
-        "fake.detach() has the values of `fake` and no way back to the generator.",
-        "Take the scores of the real images and of the detached generated ones. Add the mean "
-        "softplus of minus the first and the mean softplus of the second.",
-    ),
-    explanation="softplus stays finite where a logarithm of a sigmoid is -inf, and detach keeps "
-    "this step out of the generator.",
-    see="chapter 10, 'Exercise 3: the loss of the discriminator'",
-    forbids=LOSSES,
-)
-def discriminator_loss(discriminator, real, fake):
-    """Cross-entropy of telling real from generated images, in nats.
-
-    discriminator: a network from images to scores (B,), the logits of D. real, fake: batches.
-    Returns: a scalar, the mean of -log D(real) plus the mean of -log(1 - D(fake)).
-    No gradient reaches `fake`.
-    """
-    # 1. The scores of both batches. Which one has to be detached?
-    # 2. -log sigmoid(t) is F.softplus(-t). What is -log(1 - sigmoid(t))?
-    # 3. The mean over each batch; then the sum of both.
-    ### BEGIN SOLUTION
-    on_real, on_fake = discriminator(real), discriminator(fake.detach())
-    loss_real, loss_fake = F.softplus(-on_real), F.softplus(on_fake)
-    return loss_real.mean() + loss_fake.mean()
-    ### END SOLUTION
-
-
-@discriminator_loss.test(
-    "moves the discriminator, with no gradient into the generated images", points=2
-)
-def _no_way_back(answer: Answer, g: Generator) -> None:
-    discriminator, real, fake = discriminator_loss.draw(g)
-    inputs = [*discriminator.parameters(), fake.requires_grad_()]
-    *expected, _ = _slopes(discriminator_loss.solve(discriminator, real, fake), inputs)
-    *found, way_back = _slopes(answer(discriminator, real, fake), inputs)
-    for slope, right in zip(found, expected, strict=True):
-        close(slope, right, "the gradient of the discriminator's weights")
-    if way_back.any():
-        raise Failed("a gradient runs back into `fake`, and into the generator: detach it")
-
-
-@discriminator_loss.test(
-    "stays finite where the discriminator is sure",
-    hidden="Try scores of 200 and -200: sigmoid gives exactly 1 or 0 there, and a logarithm -inf.",
-)
-def _sure(answer: Answer, g: Generator) -> None:
-    _, real, fake = discriminator_loss.draw(g)
-    for score in (-200.0, 200.0):
-        discriminator = _certain(g, score)
-        expected = discriminator_loss.solve(discriminator, real, fake)
-        close(answer(discriminator, real, fake), expected)
-
-
-# --- gan_vs_vae.generator_loss ------------------------------------------------------------------
-
-
-@record(
-    "gan_vs_vae.generator_loss",
-    inputs=lambda g: (_network(g), randn(g, 6, 3)),
-    tests=(
-        values(points=2, name="is the cross-entropy of being taken for real"),
-        gradients(points=2, name="sends the gradient through the discriminator to the images"),
-        untouched(),
-    ),
-    mistakes={
-        "discriminator(fake)": {
-            "discriminator(fake.detach())": "You detached `fake`: then nothing tells the generator "
-            "how to change its images.",
-        },
-        "F.softplus(-scores).mean()": {
-            "-F.softplus(scores).mean()": "This is the saturating loss, log(1 - D). It has nearly "
-            "no gradient where D is sure that an image is fake. Minimize -log D.",
-            "F.softplus(scores).mean()": "You minimize -log(1 - D): that is the discriminator's "
-            "side. The target is 1, not 0.",
-            "-F.softplus(-scores).mean()": "The sign is flipped: minimize -log D, not log D.",
-            "F.softplus(-scores).mean().detach()": "The value is right, but detached: no gradient "
-            "reaches the images.",
-            "F.softplus(-scores).sum()": "You summed over the images; average.",
-            "F.softplus(-scores)": "Return one number: the mean over the images.",
-            "-scores.log().mean()": "A score is a logit, not a probability: the sigmoid is missing "
-            "before the logarithm.",
-            "-scores.mean()": "The mean score alone is the loss of a Wasserstein generator.",
-            "1 - scores.sigmoid().mean()": "The logarithm is missing: take -log D, not 1 - D.",
-            "-scores.sigmoid().mean()": "The logarithm is missing: take -log D, not -D.",
-            "-scores.sigmoid().mean().log()": "Take the mean of -log D, not -log of the mean D.",
-            "F.softplus(-scores.sigmoid()).mean()": "The sigmoid comes twice: functions 'with "
-            "logits', and softplus here, take the scores.",
-        },
-    },
-    hints=(
-        "The generator wants its images to be taken for real: the cross-entropy with which target?",
-        "Target 1. -log sigmoid(s) is F.softplus(-s). And this time the gradient must pass "
-        "through the discriminator: nothing is detached.",
-        "Take the scores of the generated images, and average the softplus of minus the scores.",
-    ),
-    explanation="-log D is steep where D is near 0, so the worst images change most.",
-    see="chapter 10, 'Exercise 4: the loss of the generator'",
-    forbids=LOSSES,
-)
-def generator_loss(discriminator, fake):
-    """The non-saturating loss, in nats.
-
-    discriminator: a network from images to scores (B,), the logits of D. fake: generated images.
-    Returns: a scalar, the mean of -log D(fake). The gradient flows through to `fake`.
-    """
-    ### BEGIN SOLUTION
-    scores = discriminator(fake)
-    return F.softplus(-scores).mean()
-    ### END SOLUTION
-
-
-@generator_loss.test(
-    "keeps its gradient where the discriminator is sure",
-    hidden="Try a score of -200: the loss is 200, and its slope is -1, neither inf nor 0.",
-)
-def _far_off(answer: Answer, g: Generator) -> None:
-    discriminator = _certain(g, -200.0)
-    fake = (10 * randn(g, 6, 3)).requires_grad_()  # so that the scores differ from each other
-    expected = generator_loss.solve(discriminator, fake)
-    (right,) = _slopes(expected, [fake])
-    loss = answer(discriminator, fake)
-    close(loss, expected)
-    close(_slopes(loss, [fake])[0], right, "the gradient", rtol=1e-3)
-
 
 # --- gan_vs_vae.feature_distance ----------------------------------------------------------------
 
@@ -419,7 +80,7 @@ def _cloud(g: Generator, size: int, dim: int) -> Tensor:
     ),
     explanation="The trace of a matrix root needs only the eigenvalues; the clamp keeps rounding "
     "from making their roots nan.",
-    see="chapter 10, 'Exercise 5: a distance between two sets of pictures'",
+    see="chapter 10, 'Exercise 1: a distance between two sets of images'",
     forbids=("coursekit.metrics.frechet_distance",),
     fair=("detached",),  # a metric: no gradient is asked for
 )
@@ -511,7 +172,7 @@ def _other_k(g: Generator) -> tuple[Tensor, Tensor, int]:
     ),
     explanation="One function serves both: precision asks for fakes near reals, recall for reals "
     "near fakes.",
-    see="chapter 10, 'Exercise 6: precision and recall'",
+    see="chapter 10, 'Exercise 2: precision and recall'",
     forbids=(
         "coursekit.metrics.precision_recall",
         "coursekit.metrics.neighbors._share_within",
@@ -525,7 +186,7 @@ def precision_recall(real, fake, k):
     of reals in a ball around a fake.
     """
 
-    # 1. The radius of each point: mind that its nearest point is itself.
+    # 1. The radius of each point. The nearest point of a set to a member is the member itself.
     # 2. Is a point in any ball?  3. The share, both ways.
     ### BEGIN SOLUTION
     def share(points, manifold):
@@ -544,7 +205,7 @@ def coverage(real, fake, k):
     return precision, (torch.cdist(fake, real) <= radius).any(dim=0).double().mean()
 
 
-@precision_recall.test("tells one picture, drawn again and again, from a good generator")
+@precision_recall.test("tells a generator that repeats one image from a good one")
 def _constant(answer: Answer, g: Generator) -> None:
     real, fake, k = _two_sets(g)
     expected = precision_recall.solve(real, fake, k)
@@ -554,23 +215,281 @@ def _constant(answer: Answer, g: Generator) -> None:
     close(answer(real, repeated, k), (torch.ones(()), torch.zeros(())), "for 18 copies the result")
 
 
+# --- gan_vs_vae.match ---------------------------------------------------------------------------
+
+
+def _pictures(g: Generator, *shape: int) -> tuple[Tensor, Tensor]:
+    """Images without two equal pixels, so that the order of the pixels is unique."""
+    count = int(torch.tensor(shape).prod())
+    order = torch.rand(count, generator=g).argsort()
+    fake = ((order + 0.5) / count).reshape(shape)
+    return fake, rand(g, *shape) ** 3
+
+
+@record(
+    "gan_vs_vae.match",
+    inputs=lambda g: _pictures(g, 4, 1, 3, 5),
+    tests=(
+        values(points=3, name="gives each pixel the real intensity of its rank"),
+        values(
+            name="ranks the pixels of all images together, colors too",
+            hidden="Try one bright and one dark image with three channels.",
+            inputs=lambda g: _pictures(g, 3, 3, 2, 4),
+        ),
+        untouched(),
+    ),
+    mistakes={
+        "matched[order] = real.flatten().sort().values": {
+            "matched = real.flatten().sort().values[order]": "argsort says which pixel has rank 0, "
+            "1, 2, and so on. It does not say which rank a pixel has. Assign to the pixels "
+            "`order`, or take argsort twice.",
+            "matched[order] = real.flatten()": "The real intensities must be sorted as well.",
+            "matched[order] = real.flatten().sort(descending=True).values": "The order is "
+            "reversed: dark pixels became bright.",
+            "matched[:] = fake.flatten()": "These are the generated images as they were.",
+            "matched[:] = real.flatten()": "These are the real images. The generated images must "
+            "keep the order of their pixels.",
+            "matched[:] = real.flatten().sort().values": "These are sorted real pixels, without "
+            "regard to the generated image. The darkest generated pixel gets the first of them.",
+            "scale = real.std() / fake.std(); matched[:] = (fake.flatten() - fake.mean()) * scale "
+            "+ real.mean()": "You matched the mean and the standard deviation only. All "
+            "intensities must be those of the real images.",
+        },
+    },
+    hints=(
+        "Think of both sets as long lists of pixels. What does the pixel of rank r become?",
+        "real.flatten().sort().values lists the new intensities by rank. fake.flatten().argsort() "
+        "lists the places of the generated pixels by rank.",
+        "Make an empty tensor of all pixels. Assign the sorted real intensities to the places "
+        "that argsort gives, and restore the shape.",
+    ),
+    explanation="argsort gives the places in the order of their ranks, so assigning to these "
+    "places gives each pixel the intensity of its rank.",
+    see="chapter 10, 'Exercise 3: the same intensities for everyone'",
+    fair=("detached",),
+)
+def match_intensities(fake, real):
+    """Generated images with exactly the pixel intensities of real images.
+
+    fake, real: (N, C, H, W), of one shape, in [0, 1].
+    Returns: (N, C, H, W). The darkest pixel of all fake images becomes as bright as the darkest
+    pixel of all real images, the second darkest as the second darkest, and so on. Equal fake
+    pixels may be ranked in any order.
+    """
+    # 1. The places of all fake pixels, from the darkest to the brightest.
+    # 2. The real intensities in the same order.  3. The shape of the images.
+    ### BEGIN SOLUTION
+    order = fake.flatten().argsort()
+    matched = torch.empty_like(fake).flatten()
+    matched[order] = real.flatten().sort().values
+    return matched.view_as(fake)
+    ### END SOLUTION
+
+
+@match_intensities.wrong("You ranked the pixels of each image alone; rank those of all images.")
+def image_by_image(fake, real):
+    return torch.stack(
+        [match_intensities.solve(f[None], r[None])[0] for f, r in zip(fake, real, strict=True)]
+    )
+
+
+# --- gan_vs_vae.dropped -------------------------------------------------------------------------
+
+
+@record(
+    "gan_vs_vae.dropped",
+    inputs=lambda g: (0.05 + 0.9 * rand(g, 7).double(),),
+    tests=(
+        values(points=3, name="gives the three prices in nats"),
+        values(
+            name="holds where almost nothing is left out",
+            hidden="Try share = 0.999: the prices are about 0.001, 0.00035 and 0.0003.",
+            inputs=lambda g: (0.99 + 0.009 * rand(g, 5).double(),),
+        ),
+        untouched(),
+    ),
+    mistakes={
+        "reverse = -share.log()": {
+            "reverse = share.log()": "The reverse KL has the wrong sign: it is never negative.",
+            "reverse = -(1 - share).log()": "You took the share that is left out. The generator "
+            "draws where the data has the density share * a.",
+            "reverse = -share * share.log()": "The expectation in KL(p_g || p_data) is over p_g, "
+            "and all of p_g lies on the kept mode. No factor share stands before the logarithm.",
+        },
+        "jsd = (data + made) / 2": {
+            "jsd = data + made": "This is twice the JSD: take half of the sum.",
+            "jsd = data / 2": "KL(p_g || m) is missing in the JSD.",
+            "jsd = made / 2": "KL(p_data || m) is missing in the JSD.",
+        },
+        "(1 - share) * math.log(2)": {
+            "0": "In KL(p_data || m), the dropped mode counts as well: there m is half of p_data.",
+            "(1 - share) * math.log(0.5)": "On the dropped mode, p_data / m is 2 and not 1/2.",
+        },
+        "reverse - 2 * jsd": {
+            "reverse - jsd": "The third price is KL(p_g || p_data) - 2 JSD: the factor 2 is "
+            "missing.",
+            "(reverse - 2 * jsd) / 2": "This is KL(m || p_data). The price is twice that.",
+            "reverse": "The third price is not the reverse KL: subtract 2 JSD.",
+        },
+    },
+    hints=(
+        "Write a and b for the densities of the two modes. What are p_data, p_g and m on the "
+        "first mode, and what are they on the second?",
+        "On the kept mode p_data = share * a, p_g = a, m = (1 + share) / 2 * a. On the dropped one "
+        "p_data = (1 - share) * b, p_g = 0, m = (1 - share) / 2 * b. All ratios are constants.",
+        "Each KL is a sum of two terms, a mode's share times the logarithm of its ratio. The JSD "
+        "is half of KL(p_data || m) + KL(p_g || m), and the third price follows from the others.",
+    ),
+    explanation="On each mode the densities differ by constants only, so each integral is a share "
+    "times a logarithm.",
+    see="chapter 10, 'Exercise 4: what does a dropped mode cost?'",
+    fair=("detached",),
+)
+def price_of_dropping(share):
+    """What a generator pays that draws one of two modes perfectly and never draws the other.
+
+    share: (N,), the share of the data in the mode that is kept, between 0 and 1. The two modes do
+    not overlap.
+    Returns: (KL(p_g || p_data), JSD, KL(p_g || p_data) - 2 JSD), each (N,), in nats.
+    """
+    # On paper: what are p_data / m and p_g / m on each of the two modes?
+    ### BEGIN SOLUTION
+    reverse = -share.log()
+    data = share * torch.log(2 * share / (1 + share)) + (1 - share) * math.log(2)
+    made = torch.log(2 / (1 + share))
+    jsd = (data + made) / 2
+    return reverse, jsd, reverse - 2 * jsd
+    ### END SOLUTION
+
+
+# --- gan_vs_vae.cheat ---------------------------------------------------------------------------
+
+MEASURES = "distance", "precision", "recall"
+
+
+def _curved(g: Generator, sizes: tuple[int, ...], dim: int) -> list[Tensor]:
+    """Sets of features of one kind: a curved sheet of three dimensions among `dim`."""
+    mix, shift = 4 * randn(g, 3, dim), randn(g, dim)
+    return [torch.sigmoid(randn(g, size, 3) @ mix + shift) for size in sizes]
+
+
+def _question(g: Generator, dim: int = 24) -> tuple[Tensor, int, Generator]:
+    (train,) = _curved(g, (400,), dim)
+    return train, 400, Generator().manual_seed(int(torch.randint(2**31, (), generator=g)))
+
+
+def _measured(real: Tensor, fake: Tensor) -> dict[str, float]:
+    precision, recall = precision_recall.solve(real, fake, 3)
+    distance = float(feature_distance.solve(real.double(), fake.double()))
+    return {"distance": distance, "precision": float(precision), "recall": float(recall)}
+
+
+@record(
+    "gan_vs_vae.cheat",
+    inputs=_question,
+    tests=(),
+    mistakes={
+        'features[: count // 8].repeat(8, 1), "precision", "recall"': {
+            'features[: count // 8].repeat(8, 1), "recall", "precision"': "You exchanged the "
+            "names: the measure that is fooled comes first.",
+            'features[:count], "precision", "recall"': "These are copies of the training set. "
+            "Distance, precision and recall all take them for perfect, so none exposes them.",
+        },
+    },
+    hints=(
+        "Read the definitions again. Which measure never asks whether samples differ from each "
+        "other? Which one knows the mean and the covariance only? Which one draws its balls around "
+        "the samples?",
+        "Precision does not see repetition. The distance does not see anything but means and "
+        "covariances. Recall likes samples that are far from each other.",
+        "For example: what are precision and recall of a few training rows that are all repeated "
+        "many times? How large are the balls around them?",
+    ),
+    explanation="Repeated rows lie among the real ones, so precision is high. The balls around "
+    "them have radius 0, so recall is 0.",
+    see="chapter 10, 'Exercise 5: invent a cheat'",
+    # The first row, repeated, is a right answer, and so is a cheat of rounded numbers.
+    fair=("detached", "computes in float16", "first row repeated"),
+)
+def cheat(features, count, generator):
+    """Fake features that fool one measure and are exposed by another.
+
+    features: (N, D), of the training images, N >= count. count: how many fakes to return.
+    generator: for torch.randn and the like, if you need noise.
+    Returns: (fakes, fooled, exposed). fakes: (count, D). fooled, exposed: two different names out
+    of "distance", "precision", "recall".
+    Fooled: the measure is nearly as good as for fresh real images, or better (at least 0.7 times
+    their precision or recall; at most five times their distance).
+    Exposed: the measure is far worse (at most half their precision or recall; at least ten times
+    their distance).
+    """
+    ### BEGIN SOLUTION
+    return features[: count // 8].repeat(8, 1), "precision", "recall"
+    ### END SOLUTION
+
+
+def _judge(answer: Answer, g: Generator, dim: int) -> None:
+    train, fresh, test = _curved(g, (400, 400, 400), dim)
+    noise = Generator().manual_seed(int(torch.randint(2**31, (), generator=g)))
+    given = train.clone()
+    result = answer(given, 400, noise)
+    same(given, train, "your function changes `features`: work on a copy")
+    if not isinstance(result, tuple | list) or len(result) != 3:
+        raise Failed("the result must be (fakes, fooled, exposed)")
+    fakes, fooled, exposed = result
+    fakes = tensor(fakes, (400, dim), "fakes")
+    for name in (fooled, exposed):
+        if name not in MEASURES:
+            raise Failed(f"{name!r} is no measure: take two of {', '.join(MEASURES)}")
+    if fooled == exposed:
+        raise Failed("fooled and exposed are the same measure: name two different ones")
+    if not torch.isfinite(fakes).all():
+        raise Failed("fakes has values that are not finite")
+    found, usual = _measured(test, fakes.to(test)), _measured(test, fresh)
+    for name, wanted in ((fooled, True), (exposed, False)):
+        value, floor = found[name], usual[name]
+        if name == "distance":
+            met = value <= 5 * floor if wanted else value >= 10 * floor
+        else:
+            met = value >= 0.7 * floor if wanted else value <= 0.5 * floor
+        if not met:
+            verb = "fooled" if wanted else "exposing anything"
+            raise Failed(
+                f"{name} is not {verb}: it is {value:.3g} for your fakes and {floor:.3g} for fresh "
+                "real images"
+            )
+
+
+@cheat.test("fools the first measure and is exposed by the second", points=4)
+def _fools(answer: Answer, g: Generator) -> None:
+    _judge(answer, g, 24)
+
+
+@cheat.test(
+    "does so for features of another size",
+    hidden="Does your cheat depend on the number of features?",
+)
+def _other_size(answer: Answer, g: Generator) -> None:
+    _judge(answer, g, 40)
+
+
 # --- questions ----------------------------------------------------------------------------------
 
 compare = FreeText(
     "gan_vs_vae.compare",
-    "Compare the VAE, the GAN and the conditional GAN of this chapter in about 300 words: "
-    "architecture, inputs and outputs, losses, training, ease of sampling, interpolation, quality. "
-    "Mark each statement on quality as measured here or as known from elsewhere. End with one task "
-    "that suits each of the three.",
-    "One point each. Architecture: encoder and decoder here, generator and discriminator there, of "
-    "which the latter is thrown away. Inputs and outputs: image to code to image, noise "
-    "to image, noise and label to image. Losses: one bound minimized by both networks; a game of "
-    "two losses, neither of which measures quality. Training: the VAE's loss falls and can be "
-    "validated, the game has to be balanced. Sampling and interpolation: one pass of the decoder "
-    "or generator each; only the VAE has an encoder, so only it can walk between two given "
-    "pictures; only the conditional GAN is told what to draw. Quality: at least two figures of the "
-    "chapter with their spread, and no claim that goes beyond its budget. Tasks: three that follow "
-    "from the above, such as compression or anomaly scores, textures, samples of a given class.",
+    "Compare the VAE, the GAN and the conditional GAN in about 300 words: architecture, inputs and "
+    "outputs, losses, training, ease of sampling, interpolation, quality. Mark each statement on "
+    "quality as measured here or as known from elsewhere. End with one task that suits each of the "
+    "three.",
+    "One point each. Architecture: encoder and decoder, or generator and discriminator; the "
+    "discriminator is not needed after training. Inputs and outputs: image to code to image; noise "
+    "to image; noise and class to image. Losses: one bound that both networks minimize, or two "
+    "losses of a game, of which neither measures quality. Training: the VAE's loss falls and can "
+    "be validated; the players of a GAN have to be balanced. Sampling and interpolation: one pass "
+    "each; only the VAE has an encoder, so only the VAE interpolates directly between two given "
+    "images; only the conditional GAN is told what to draw. Quality: at least two figures of the "
+    "chapter, with the work and the contrast taken into account. Tasks: three that follow from "
+    "the above, such as compression or anomaly scores, textures, samples of a given class.",
     7,
 )
 perfect = FreeText(
@@ -580,16 +499,19 @@ perfect = FreeText(
     "One point: the samples may be copies (of training or even test images), the features may not "
     "see the fault, or the sample sizes differ. One point: a measure of copying, nearest neighbors "
     "or the memorization test, and a second one such as features of another network, the same "
-    "number of samples, or looking at the pictures beside their nearest neighbors.",
+    "number of samples, or looking at the images beside their nearest neighbors.",
     2,
 )
-stuck = FreeText(
-    "gan_vs_vae.stuck",
-    "The discriminator's loss is 0.01, the generator's is 7, and the pictures are noise. Why will "
-    "training longer with the saturating loss not help? Name two things to change.",
-    "One point: D is nearly 1 on real and nearly 0 on generated images, so the two sets hardly "
-    "overlap; log(1 - D) is flat there and its gradient is nearly 0. One point for two of: the "
-    "non-saturating loss, a weaker or slower discriminator (lower rate, dropout, fewer steps), "
-    "noise on its inputs, label smoothing, a Wasserstein critic with gradient penalty.",
-    2,
+mixture = FreeText(
+    "gan_vs_vae.mixture",
+    "A model draws from a perfect generator in one of 100 cases, and pure noise otherwise. By how "
+    "many nats per image is its log-likelihood below that of the perfect generator, at most? What "
+    "do its samples look like? Then describe a model with perfect samples and a terrible "
+    "likelihood on test images. What follows for the loss as a sign of quality?",
+    "One point: at most log 100 = 4.6 nats, because p(x) >= p_perfect(x) / 100; that is little "
+    "beside the hundreds of nats of an image. One point: 99 of 100 samples are noise. One point: "
+    "for example a model that stores the training images and draws from narrow peaks around them. "
+    "One point: a likelihood and the look of samples are different things, so models are compared "
+    "by what they are needed for; within one VAE, the loss still says how the training goes.",
+    4,
 )

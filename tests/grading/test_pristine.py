@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from coursekit.exercises import exercise, rand, record, untouched, values
+from coursekit.exercises import copies, exercise, rand, record, unchanged, untouched, values
 from coursekit.grading.checks.verdict import Outcome, guarded, run_test
 from coursekit.grading.gradebook.bank import notebook
 from coursekit.grading.gradebook.notebook import program, read
@@ -83,15 +83,12 @@ def {name}({names}):
 @pytest.mark.parametrize(
     ("id", "source"),
     [
-        ("gan_vs_vae.discriminator_loss", SPOILED.format(
-            name="discriminator_loss", names="d, real, fake", network="d", change="zero_()",
-            result="d(real).mean() * 0 + 2 * torch.tensor(2.0).log()")),
-        ("gan_vs_vae.discriminator_loss", SPOILED.format(
-            name="discriminator_loss", names="d, real, fake", network="d",
-            change="fill_(torch.nan)", result="d(real).mean()")),
-        ("gan_vs_vae.generator_loss", SPOILED.format(
-            name="generator_loss", names="d, fake", network="d", change="zero_()",
-            result="d(fake).mean() * 0 + torch.tensor(2.0).log()")),
+        ("gans.penalty", SPOILED.format(
+            name="gradient_penalty", names="critic, real, fake, generator", network="critic",
+            change="zero_()", result="torch.tensor(1.0)")),
+        ("gans.penalty", SPOILED.format(
+            name="gradient_penalty", names="critic, real, fake, generator", network="critic",
+            change="fill_(torch.nan)", result="critic(real).mean()")),
         ("vae.generate", """
             def generate(vae, count, generator):
                 for name, buffer in vae.named_buffers():
@@ -121,9 +118,12 @@ def test_a_question_made_easy_earns_nothing(judged, id, source) -> None:
         assert score(outcomes) == 0, (where, outcomes)
 
 
-DISCRIMINATOR = """
-    def discriminator_loss(d, real, fake):
-        loss = F.softplus(-d(real)).mean() + F.softplus(d(fake.detach())).mean()
+PENALTY = """
+    def gradient_penalty(critic, real, fake, generator):
+        t = torch.rand(len(real), *real[0].ndim * [1], generator=generator)
+        x = (t * real + (1 - t) * fake).detach().requires_grad_()
+        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        loss = (slope.flatten(1).norm(dim=1) - 1).square().mean()
         {change}
         return loss
 """
@@ -132,25 +132,34 @@ DISCRIMINATOR = """
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("[p.requires_grad_(False) for p in d.parameters()]", "frozen"),
-        ("d.eval()", "was in training mode"),
+        ("critic.eval()", "was in training mode"),
         ("loss.backward(retain_graph=True)", "gradients"),
-        ("d[0].bias.data += 1", "weights or buffers were changed"),
+        ("critic[1].bias.data += 1", "weights or buffers were changed"),
     ],
 )
 def test_a_network_must_come_back_as_it_was(judged, change, says) -> None:
-    """A frozen discriminator never learns again: no full marks, though the loss is right."""
-    source = DISCRIMINATOR.format(change=change)
-    for where, outcomes in judged("gan_vs_vae.discriminator_loss", source).items():
+    """What an answer changes in a network costs points, though the loss is right."""
+    source = PENALTY.format(change=change)
+    for where, outcomes in judged("gans.penalty", source).items():
         failed = [outcome for outcome in outcomes if not outcome.passed]
         assert "leaves its inputs as they were" in {o.name for o in failed}, where
         assert 0 < score(outcomes) < sum(o.max_score for o in outcomes), where
-    asked = exercise("gan_vs_vae.discriminator_loss")
+    asked = exercise("gans.penalty")
     scope: dict = {}
     exec(HEAD + textwrap.dedent(source), scope)
     test = next(t for t in asked.tests if t.name == "leaves its inputs as they were")
     with pytest.raises(AssertionError, match=says):
-        test.run(scope["discriminator_loss"], torch.Generator().manual_seed(0))
+        test.run(scope["gradient_penalty"], torch.Generator().manual_seed(0))
+
+
+def test_a_frozen_network_is_noticed() -> None:
+    """It would never learn again."""
+    network = torch.nn.Linear(2, 1)
+    before = copies((network,))
+    unchanged(before, (network,))
+    network.requires_grad_(False)
+    with pytest.raises(AssertionError, match="frozen"):
+        unchanged(before, (network,))
 
 
 def test_a_tensor_must_not_start_to_collect_gradients(judged) -> None:

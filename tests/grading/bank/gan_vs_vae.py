@@ -1,4 +1,4 @@
-"""Answers to the exercises of the chapter on GAN and VAE: right in different styles, and wrong."""
+"""Right and wrong answers to the exercises of the chapter that compares GANs with VAEs."""
 # ruff: noqa: B905  # students write such things
 
 import math
@@ -9,217 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from coursekit.grading.gradebook.bank import right, wrong
-
-# --- gan_vs_vae.discriminator -------------------------------------------------------------------
-
-
-@right("gan_vs_vae.discriminator")
-def share(p, q):
-    total = p + q
-    return torch.where(total > 0, p / total.clamp(min=1e-12), 0.5)
-
-
-@right("gan_vs_vae.discriminator")
-def filled(p, q):
-    d = torch.full_like(p, 0.5)
-    found = (p + q) > 0
-    d[found] = p[found] / (p + q)[found]
-    return d
-
-
-@right("gan_vs_vae.discriminator")
-def point_by_point(p, q):
-    half = torch.tensor(0.5)
-    return torch.stack([a / (a + b) if a + b > 0 else half for a, b in zip(p, q)])
-
-
-@right("gan_vs_vae.discriminator")
-def double_precision(p, q):
-    p, q = p.double(), q.double()
-    nothing = (p + q == 0).double()
-    return (p + 0.5 * nothing) / (p + q + nothing)
-
-
-@right("gan_vs_vae.discriminator")
-class Discriminator(nn.Module):
-    def forward(self, p, q):
-        s = torch.stack([p, q])
-        d = s[0] / s.sum(dim=0).masked_fill(s.sum(dim=0) == 0, 1.0)
-        return d.masked_fill(s.sum(dim=0) == 0, 0.5)
-
-
-@wrong("gan_vs_vae.discriminator", says="where neither is found")
-def nan_in_gaps(p, q):
-    return p / (p + q)
-
-
-@wrong("gan_vs_vae.discriminator", says="change a tensor")
-def in_place(p, q):
-    q += p
-    return torch.where(q > 0, p / q.clamp(min=1e-12), 0.5)
-
-
-# --- gan_vs_vae.jsd -----------------------------------------------------------------------------
-
-
-@right("gan_vs_vae.jsd")
-def two_kls(p, q, dx):
-    def kl(a, b):
-        return (torch.xlogy(a, a) - torch.xlogy(a, b.clamp(min=1e-30))).sum() * dx
-
-    m = (p + q) / 2
-    return (kl(p, m) + kl(q, m)) / 2
-
-
-@right("gan_vs_vae.jsd")
-def by_entropies(p, q, dx):
-    def entropy(a):
-        return -torch.xlogy(a, a).sum() * dx
-
-    return entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
-
-
-@right("gan_vs_vae.jsd")
-def masked(p, q, dx):
-    total = 0.0
-    for a in (p, q):
-        here = a > 0
-        m = (p[here] + q[here]) / 2
-        total = total + 0.5 * dx * (a[here] * (a[here] / m).log()).sum()
-    return total
-
-
-@right("gan_vs_vae.jsd")
-def torchs_kl(p, q, dx):
-    m = ((p + q) / 2).clamp(min=1e-30).log()
-    return 0.5 * dx * (F.kl_div(m, p, reduction="sum") + F.kl_div(m, q, reduction="sum"))
-
-
-@right("gan_vs_vae.jsd")
-def by_the_game(p, q, dx):
-    p, q = p.double(), q.double()
-    s = (p + q).clamp(min=1e-60)
-    value = (torch.xlogy(p, p / s) + torch.xlogy(q, q / s)).sum() * dx
-    return (value + math.log(2) * (p.sum() + q.sum()) * dx) / 2
-
-
-@right("gan_vs_vae.jsd")
-class Divergence(nn.Module):
-    def forward(self, p, q, dx):
-        both = torch.stack([p, q])
-        m = both.mean(dim=0).clamp(min=1e-30)
-        return torch.einsum("in->", torch.special.xlogy(both, both / m)) * dx / 2
-
-
-@wrong("gan_vs_vae.jsd", says="is nan; expected 0.693")
-def nan_at_zeros(p, q, dx):
-    m = (p + q) / 2
-    return 0.5 * dx * (p * (p / m).log() + q * (q / m).log()).sum()
-
-
-# --- gan_vs_vae.discriminator_loss --------------------------------------------------------------
-
-
-@right("gan_vs_vae.discriminator_loss")
-def logsigmoid(discriminator, real, fake):
-    on_real, on_fake = discriminator(real), discriminator(fake.detach())
-    return -(F.logsigmoid(on_real).mean() + F.logsigmoid(-on_fake).mean())
-
-
-@right("gan_vs_vae.discriminator_loss")
-def with_logits(discriminator, real, fake):
-    with torch.no_grad():
-        fake = fake.clone()
-    s, t = discriminator(real), discriminator(fake)
-    bce = F.binary_cross_entropy_with_logits
-    return bce(s, torch.ones_like(s)) + bce(t, torch.zeros_like(t))
-
-
-@right("gan_vs_vae.discriminator_loss")
-def in_one_pass(discriminator, real, fake):
-    scores = discriminator(torch.cat([real, fake.data])).double()
-    target = (torch.arange(len(scores)) < len(real)).double()
-    each = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
-    return each[: len(real)].mean() + each[len(real) :].mean()
-
-
-@right("gan_vs_vae.discriminator_loss")
-class Judge(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.loss = nn.BCEWithLogitsLoss()
-
-    def forward(self, discriminator, real, fake):
-        total = 0
-        for x, label in ((real, 1.0), (fake.detach(), 0.0)):
-            scores = discriminator(x)
-            total = total + self.loss(scores, torch.full_like(scores, label))
-        return total
-
-
-@right("gan_vs_vae.discriminator_loss")
-def bernoulli(discriminator, real, fake):
-    def nll(x, label):
-        d = torch.distributions.Bernoulli(logits=discriminator(x))
-        return -d.log_prob(torch.full((len(x),), label)).mean()
-
-    return nll(real, 1.0) + nll(fake.detach(), 0.0)
-
-
-@wrong("gan_vs_vae.discriminator_loss", says="sigmoid gives exactly")
-def overflows(discriminator, real, fake):
-    s, t = discriminator(real).sigmoid(), discriminator(fake.detach()).sigmoid()
-    return -s.log().mean() - (1 - t).log().mean()
-
-
-@wrong("gan_vs_vae.discriminator_loss", says="gradient of the discriminator's weights")
-def judged_without_gradient(discriminator, real, fake):
-    with torch.no_grad():
-        t = discriminator(fake)
-    return F.softplus(-discriminator(real)).mean() + F.softplus(t).mean()
-
-
-# --- gan_vs_vae.generator_loss ------------------------------------------------------------------
-
-
-@right("gan_vs_vae.generator_loss")
-def forge_softplus(discriminator, fake):
-    return F.softplus(-discriminator(fake)).mean()
-
-
-@right("gan_vs_vae.generator_loss")
-def forge_logsigmoid(discriminator, fake):
-    return -F.logsigmoid(discriminator(fake)).sum() / len(fake)
-
-
-@right("gan_vs_vae.generator_loss")
-def forge_with_logits(discriminator, fake):
-    scores = discriminator(fake)
-    return F.binary_cross_entropy_with_logits(scores, torch.ones_like(scores))
-
-
-@right("gan_vs_vae.generator_loss")
-def forge_bernoulli(discriminator, fake):
-    real = torch.distributions.Bernoulli(logits=discriminator(fake).double())
-    return -real.log_prob(torch.ones(len(fake), dtype=torch.float64)).mean()
-
-
-@right("gan_vs_vae.generator_loss")
-class Forge(nn.Module):
-    def forward(self, discriminator, fake):
-        scores = discriminator(fake)
-        return torch.logsumexp(torch.stack([torch.zeros_like(scores), -scores]), dim=0).mean()
-
-
-@wrong("gan_vs_vae.generator_loss", says="neither inf nor 0")
-def log_of_sigmoid(discriminator, fake):
-    return -torch.log(torch.sigmoid(discriminator(fake))).mean()
-
-
-@wrong("gan_vs_vae.generator_loss", says="neither inf nor 0")
-def with_epsilon(discriminator, fake):
-    return -torch.log(torch.sigmoid(discriminator(fake)) + 1e-8).mean()
-
 
 # --- gan_vs_vae.feature_distance ----------------------------------------------------------------
 
@@ -353,3 +142,160 @@ def always_three(real, fake, k):
 @wrong("gan_vs_vae.precision_recall", says="expected 2 results")
 def only_precision(real, fake, k):
     return _inside(fake, real, k)
+
+
+# --- gan_vs_vae.match ---------------------------------------------------------------------------
+
+
+@right("gan_vs_vae.match")
+def by_ranks(fake, real):
+    ranks = fake.flatten().argsort().argsort()
+    return real.flatten().sort().values[ranks].reshape(fake.shape)
+
+
+@right("gan_vs_vae.match")
+def ranks_in_numpy(fake, real):
+    ranks = fake.numpy().ravel().argsort().argsort()
+    return torch.from_numpy(np.sort(real.numpy(), axis=None)[ranks].reshape(fake.shape))
+
+
+@right("gan_vs_vae.match")
+def by_search(fake, real):
+    own = fake.flatten().sort().values
+    places = torch.searchsorted(own, fake.flatten())
+    return real.flatten().sort().values[places].view(fake.shape)
+
+
+@right("gan_vs_vae.match")
+def pixel_by_pixel(fake, real):
+    made, wanted = fake.flatten().tolist(), sorted(real.flatten().tolist())
+    return torch.tensor([wanted[sum(o < v for o in made)] for v in made]).reshape(fake.shape)
+
+
+@right("gan_vs_vae.match")
+def by_scatter(fake, real):
+    order = fake.flatten().sort().indices
+    result = torch.zeros(fake.numel())
+    return result.scatter(0, order, real.flatten().sort().values).view_as(fake)
+
+
+@wrong("gan_vs_vae.match", says="expected")
+def only_the_range(fake, real):
+    unit = (fake - fake.min()) / (fake.max() - fake.min())
+    return real.min() + unit * (real.max() - real.min())
+
+
+# --- gan_vs_vae.dropped -------------------------------------------------------------------------
+
+
+@right("gan_vs_vae.dropped")
+def in_closed_form(share):
+    third = (1 + share) * ((1 + share) / (2 * share)).log() - (1 - share) * math.log(2)
+    reverse = -share.log()
+    return reverse, (reverse - third) / 2, third
+
+
+@right("gan_vs_vae.dropped")
+def two_points(share):
+    p = torch.stack([share, 1 - share])  # a mode is one point: nothing else changes
+    q = torch.stack([torch.ones_like(share), torch.zeros_like(share)])
+    m = (p + q) / 2
+
+    def kl(a, b):
+        return torch.xlogy(a, a / b).sum(dim=0)
+
+    return kl(q, p), (kl(p, m) + kl(q, m)) / 2, 2 * kl(m, p)
+
+
+@right("gan_vs_vae.dropped")
+def by_quadrature(share):
+    x = torch.linspace(0, 1, 2001, dtype=torch.float64)[:-1] + 1 / 4000
+    a, b = 2 * (x < 0.5).double(), 2 * (x > 0.5).double()
+    found = []
+    for s in share.tolist():
+        p = s * a + (1 - s) * b
+        m = (p + a) / 2
+        js = 0.5 * (torch.xlogy(p, p / m).mean() + torch.xlogy(a, a / m).mean())
+        reverse = torch.xlogy(a, a / p).mean()
+        found.append(torch.stack([reverse, js, reverse - 2 * js]))
+    return tuple(torch.stack(found).T)
+
+
+@right("gan_vs_vae.dropped")
+def with_math(share):
+    rows = []
+    for s in share.tolist():
+        js = 0.5 * (s * math.log(s) + 2 * math.log(2) - (1 + s) * math.log(1 + s))
+        rows.append((-math.log(s), js, -math.log(s) - 2 * js))
+    return torch.tensor(rows, dtype=torch.float64).unbind(dim=1)
+
+
+@right("gan_vs_vae.dropped")
+def by_entropies(share):
+    def entropy(p):
+        return -torch.xlogy(p, p) - torch.xlogy(1 - p, 1 - p)
+
+    js = entropy((1 + share) / 2) - entropy(share) / 2
+    return -torch.log(share), js, -torch.log(share) - 2 * js
+
+
+@wrong("gan_vs_vae.dropped", says="expected")
+def forward_kl(share):
+    third = (1 + share) * ((1 + share) / (2 * share)).log() - (1 - share) * math.log(2)
+    return torch.full_like(share, math.inf), (-share.log() - third) / 2, third
+
+
+# --- gan_vs_vae.cheat ---------------------------------------------------------------------------
+
+
+@right("gan_vs_vae.cheat")
+def few_rows(features, count, generator):
+    chosen = torch.randperm(len(features), generator=generator)[:50]
+    return features[chosen].repeat_interleave(count // 50, dim=0), "precision", "recall"
+
+
+@right("gan_vs_vae.cheat")
+def gaussian(features, count, generator):
+    centered = features - features.mean(0)
+    noise = torch.randn(count, len(features), generator=generator)
+    fakes = features.mean(0) + noise @ centered / len(features) ** 0.5
+    return fakes, "distance", "precision"
+
+
+@right("gan_vs_vae.cheat")
+def far_apart(features, count, generator):
+    size = (features - features.mean(0)).norm(dim=1).max()
+    noise = torch.randn(count, features.shape[1], generator=generator)
+    return features.mean(0) + size * F.normalize(noise, dim=1), "recall", "precision"
+
+
+@right("gan_vs_vae.cheat")
+def enormous(features, count, generator):
+    noise = torch.randn(count, features.shape[1], generator=generator)
+    return features.mean(0) + 3 * noise, "recall", "distance"
+
+
+@right("gan_vs_vae.cheat")
+def middle(features, count, generator):
+    middle = features[torch.cdist(features, features).mean(1).argsort()[:40]]
+    return middle.repeat(count // 40, 1), "precision", "recall"
+
+
+@wrong("gan_vs_vae.cheat", says="is not fooled")
+def one_mean(features, count, generator):
+    return features.mean(0).repeat(count, 1), "distance", "recall"
+
+
+@wrong("gan_vs_vae.cheat", says="is no measure")
+def other_names(features, count, generator):
+    return features[: count // 8].repeat(8, 1), "precision", "copying"
+
+
+@wrong("gan_vs_vae.cheat", says="two different ones")
+def one_name(features, count, generator):
+    return features[: count // 8].repeat(8, 1), "precision", "precision"
+
+
+@wrong("gan_vs_vae.cheat", says="has shape")
+def too_few(features, count, generator):
+    return features[:1], "precision", "recall"
