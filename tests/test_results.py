@@ -1,12 +1,10 @@
 """The book shows what the benchmarks wrote, and nothing else."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def test_the_tables_are_those_of_the_json_files() -> None:
