@@ -1,12 +1,15 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders of JSON files that are read by name."""
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -36,3 +39,22 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, all of it or nothing."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def json_names(folder: Path) -> list[str]:
+    """The names of the JSON files in a folder, in alphabetical order."""
+    return sorted(path.stem for path in folder.glob("*.json"))
+
+
+def read_json(folder: Path, name: str, kind: str) -> dict[str, Any]:
+    """What NAME.json in the folder holds.
+
+    kind: what such a file describes, as the message says it. Raises ValueError for a name that is
+    not there.
+    """
+    there = json_names(folder)
+    if name not in there:
+        near = difflib.get_close_matches(name, there, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"there is no {kind} {name!r}: {hint}The names are {', '.join(there)}")
+    return dict(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))

@@ -11,15 +11,14 @@ the same on every machine. `coursekit train NAME` trains one anew. All saw rende
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from coursekit import models
+from coursekit.files import json_names, read_json
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -30,7 +29,7 @@ _MEND = "install coursekit again, or copy both of its files from one version"
 
 def names() -> list[str]:
     """The models that there are, in alphabetical order."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.json"))
+    return json_names(WEIGHTS)
 
 
 def card(name: str) -> dict[str, Any]:
@@ -38,13 +37,7 @@ def card(name: str) -> dict[str, Any]:
 
     Raises ValueError for a name that is not in `names()`.
     """
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"there is no pretrained model {name!r}: {hint}The names are {', '.join(names())}"
-        )
-    return dict(json.loads((WEIGHTS / f"{name}.json").read_text()))
+    return read_json(WEIGHTS, name, "pretrained model")
 
 
 def load(name: str) -> nn.Module:

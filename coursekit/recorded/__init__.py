@@ -11,10 +11,10 @@ in benchmarks/results.
 
 from __future__ import annotations
 
-import difflib
-import json
 from pathlib import Path
 from typing import Any
+
+from coursekit.files import json_names, read_json
 
 FOLDER = Path(__file__).parent
 """NAME.json holds an experiment."""
@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent
 
 def names() -> list[str]:
     """The experiments that there are, in alphabetical order."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
+    return json_names(FOLDER)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -30,10 +30,4 @@ def load(name: str) -> dict[str, Any]:
 
     Raises ValueError for a name that is not in `names()`.
     """
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"there is no recorded experiment {name!r}: {hint}The names are {', '.join(names())}"
-        )
-    return dict(json.loads((FOLDER / f"{name}.json").read_text()))
+    return read_json(FOLDER, name, "recorded experiment")

@@ -73,7 +73,7 @@ def _digits(about: str, build: Architecture, epochs: int, precision: Precision) 
     )
 
 
-def _digits_gan(about: str, classes: int | None) -> Recipe:
+def _digits_gan(about: str, classes: int) -> Recipe:
     return Recipe(
         about=about,
         data="digits",
@@ -133,7 +133,6 @@ SHIPPED: dict[str, Recipe] = {
         epochs=30,
         precision="bf16",
     ),
-    "digits-gan": _digits_gan("small GAN of digits", None),
     "hearts-vae": hearts("VAE of hearts, beta = 1", vae_loss()),
     "hearts-beta-vae": hearts("beta-VAE of hearts, beta = 4", vae_loss(rising(4.0))),
     "hearts-tcvae": hearts("beta-TCVAE of hearts, beta = 8", tc_loss(8.0, rising(1.0))),
