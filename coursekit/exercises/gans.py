@@ -12,6 +12,7 @@ from coursekit.exercises import (
     FreeText,
     close,
     copies,
+    exercise_of,
     rand,
     randn,
     record,
@@ -280,9 +281,9 @@ def _labelled(g: Generator, shape: tuple[int, int, int] = (2, 8, 12)) -> tuple[A
     return shape, 4, rand(g, 5, *shape), torch.randint(4, (5,), generator=g)
 
 
-def _any(recorded: Any) -> Any:
-    """A recorded class, which mypy takes for the class itself."""
-    return recorded
+def _most(found: Tensor) -> bool:
+    """Two scores may agree by chance, so one image proves nothing."""
+    return bool(found.double().mean() > 0.5)
 
 
 def _observed(answer: Answer, shape: Any, classes: int, x: Tensor, labels: Tensor) -> Any:
@@ -295,8 +296,8 @@ def _observed(answer: Answer, shape: Any, classes: int, x: Tensor, labels: Tenso
     changed = (tensor(discriminator(x.flip(1, 2, 3), labels)).detach() - scores).abs()
     return (
         tuple(scores.shape),
-        bool(((other - scores).abs() > 1e-6).all()),
-        bool((changed > 1e-6).all()),
+        _most((other - scores).abs() > 1e-6),
+        _most(changed > 1e-6),
         bool(torch.allclose(alone, scores[:1], atol=1e-4)),
         bool(((large < 0) | (large > 1)).any()),
     )
@@ -372,7 +373,9 @@ class ConditionalDiscriminator(nn.Module):
         ### END SOLUTION
 
 
-@_any(ConditionalDiscriminator).test("gives one score per image, which the image decides", points=1)
+@exercise_of(ConditionalDiscriminator).test(
+    "gives one score per image, which the image decides", points=1
+)
 def _scores_images(answer: Answer, g: Generator) -> None:
     _, _, x, _ = inputs = _labelled(g)
     shape, _, by_image, _, _ = _observed(answer, *inputs)
@@ -382,7 +385,7 @@ def _scores_images(answer: Answer, g: Generator) -> None:
         raise Failed("the score does not depend on the image")
 
 
-@_any(ConditionalDiscriminator).test("reads the label", points=2)
+@exercise_of(ConditionalDiscriminator).test("reads the label", points=2)
 def _reads_labels(answer: Answer, g: Generator) -> None:
     shape, by_label, by_image, _, _ = _observed(answer, *_labelled(g))
     if len(shape) != 1 or not by_image:
@@ -391,7 +394,7 @@ def _reads_labels(answer: Answer, g: Generator) -> None:
         raise Failed("the same image has the same score under another label")
 
 
-@_any(ConditionalDiscriminator).test("scores each image by itself, with a logit", points=1)
+@exercise_of(ConditionalDiscriminator).test("scores each image by itself, with a logit", points=1)
 def _by_itself(answer: Answer, g: Generator) -> None:
     shape, by_label, by_image, by_itself, logits = _observed(answer, *_labelled(g))
     if len(shape) != 1 or not by_image or not by_label:
@@ -402,7 +405,7 @@ def _by_itself(answer: Answer, g: Generator) -> None:
         raise Failed("all scores lie in [0, 1]: return the logit, without a sigmoid")
 
 
-@_any(ConditionalDiscriminator).test(
+@exercise_of(ConditionalDiscriminator).test(
     "takes images of other sizes and gives gradients to them",
     hidden="Try color images of 16x8, and one_hot of a batch that lacks the last class.",
 )
