@@ -2,7 +2,7 @@
 
     python benchmarks/data.py [speed] [read] [--seeds 3] [--rounds 5] [--threads 1]
 
-speed   images drawn a second, JPEGs decoded a second, batches from memory and from CelebA's cache,
+speed   images drawn and JPEGs decoded per second, batches from memory and from CelebA's cache,
         beside torchvision's data set and DataLoader. By CPU time, the least of the rounds: other
         programs on the machine can only add to it. With --threads 2 by wall-clock time.
 read    a small CNN trained on drawn digits and tested on MNIST, and the other way round. Needs
@@ -36,7 +36,7 @@ BATCH = 128
 
 
 def rate(work: Callable[[], int], rounds: int) -> float:
-    """How many of what `work` returns are done a second, in the best of the rounds."""
+    """How many of what `work` returns are done per second, in the best of the rounds."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     work()
     best = 0.0
@@ -87,7 +87,7 @@ def batches(rounds: int) -> dict[str, float]:
         return sum(1 for _ in DataLoader(OneByOne(), BATCH, shuffle=True))
 
     return {
-        "digits, batches of 128 a second": rate(ours, rounds),
+        "digits, batches of 128 per second": rate(ours, rounds),
         "digits, the same by torchvision's way and DataLoader": rate(theirs, 1),
     }
 
@@ -128,9 +128,9 @@ def decoding(rounds: int) -> dict[str, float]:
             return sum(1 for _ in images.batches(BATCH, shuffle=True))
 
         return {
-            "bytes a JPEG": bytes_an_image,
+            "bytes per JPEG": bytes_an_image,
             "218x178 JPEG from the zip to the cache, 64x64: images/s of CPU": decoded,
-            "64x64x3 from the cache, batches of 128 a second": rate(ordered, rounds),
+            "64x64x3 from the cache, batches of 128 per second": rate(ordered, rounds),
             "the same, shuffled": rate(shuffled, rounds),
         }
 
