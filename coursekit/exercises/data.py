@@ -238,7 +238,8 @@ def _lights(g: Generator, pictures: int, height: int, width: int) -> tuple[Tenso
         },
     },
     hints=(
-        "Think of each picture as a plate on which every pixel is a weight. Where does it balance?",
+        "Start with two pixels of one row: column 0 with brightness 1, and column 4 with "
+        "brightness 3. They balance at column 3. How do you get 3 from these four numbers?",
         "For x, only the column of a pixel counts. Add up the brightness of each column first: "
         "that leaves W weights at W places.",
         "A mean with weights is the sum of weight times place, divided by the sum of the weights. "
@@ -326,6 +327,9 @@ def _follows(answer: Answer, images: Tensor, thickness: Tensor) -> Tensor:
             "return ink.sum(dim=(1, 2))": "This is the amount of ink. It grows with the thickness, "
             "but also with the length of the stroke: large digits have more ink. Which other "
             "quantity grows with the length, and hardly with the thickness?",
+            "return (ink > 0).double().sum(dim=(1, 2))": "You count the lit pixels. Like the "
+            "amount of ink, their number also grows with the length of the stroke: what would "
+            "cancel the length?",
             "return across + down": "This is the length of the outline. It grows with the length "
             "of the stroke, and hardly with its thickness.",
             "return (across + down) / ink.sum(dim=(1, 2))": "Your number falls where the thickness "

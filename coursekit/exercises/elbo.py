@@ -195,6 +195,10 @@ def _far_apart(g: Generator) -> tuple[Tensor, ...]:
         "sigma_q**2 + ": {
             "": "sigma_q^2 is missing: E_q (z - mu_p)^2 = sigma_q^2 + (mu_q - mu_p)^2."
         },
+        "sigma_q**2 + (mu_q - mu_p) ** 2) / (2 * sigma_p**2)": {
+            "sigma_q + (mu_q - mu_p) ** 2) / (2 * sigma_p)": "sigma_q and sigma_p stand unsquared "
+            "where their squares, the variances, belong."
+        },
         "(mu_q - mu_p) ** 2": {"(mu_q - mu_p)": "mu_q - mu_p is not squared in your formula."},
         "2 * sigma_p": {"sigma_p": "The 2 is missing: divide the squares by 2 * sigma_p**2."},
         "(log_ratio": {
@@ -284,6 +288,10 @@ def _images(g: Generator) -> tuple[Tensor | float, ...]:
             "2 noise^2 and has constants.",
         },
         "(x).sum(dim=1)": {"(x).mean(dim=1)": "Sum log p(x|z) over the D numbers; do not average."},
+        "0.5 * (mu**2 + logvar.exp() - 1 - logvar)": {
+            "0.5 * (z**2 - eps**2 - logvar)": "You estimate the KL from the draw. That is unbiased "
+            "but noisy: take the closed form of exercise 3, with the prior N(0, 1)."
+        },
         "logvar).sum": {"logvar).mean": "Sum the KL over the L dimensions; do not average."},
         "log_px - kl": {
             "log_px": "The KL is missing: this is log p(x|z) alone, as in an autoencoder.",
@@ -382,6 +390,9 @@ def _small(g: Generator) -> tuple[Tensor]:
             "(log_w.exp().mean(dim=0) + 1e-8).log()": "A small constant keeps the result finite, "
             "but where all weights become 0 it returns the log of that constant. Subtract the "
             "largest log-weight, or use torch.logsumexp.",
+            "log_w.double().exp().mean(dim=0).log().to(log_w.dtype)": "Double precision reaches "
+            "further, but e^-1000 becomes 0 there, too. Subtract the largest log-weight, or use "
+            "torch.logsumexp.",
             "log_w.exp().mean(dim=0).log()": "exp(log_w) leaves the range of a float: e^-1000 "
             "becomes 0, e^300 infinite. Subtract the largest log-weight, or use torch.logsumexp.",
         },
@@ -439,6 +450,8 @@ def _two_peaks(g: Generator, factor: float = 0.0) -> tuple[Tensor, ...]:
             "They are averages over p.",
             "weight = log_p.exp()": "p is known up to a constant factor only: divide the weights "
             "by their sum.",
+            "weight = (log_p - log_p.max()).exp()": "The largest weight is 1 here. The weights of "
+            "an average must add up to 1: divide them by their sum.",
             "weight = (z[1] - z[0]) * log_p.exp()": "You integrate exp(log_p), which is p times an "
             "unknown factor: divide by its integral.",
             "weight = log_p.exp() / log_p.exp().sum()": "This holds until exp(log_p) underflows to "

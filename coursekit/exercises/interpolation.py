@@ -126,6 +126,9 @@ def _off_center(g: Generator) -> tuple[Tensor, Tensor]:
             "w + (1 - w)": "The weights of the squared norms must be squared, too.",
         },
         "return (w**2 + (1 - w) ** 2) * square + 2 * w * (1 - w) * center": {
+            "return 0 * square + center + 0 * w": "This is the squared norm of the mean code, "
+            "which is the mean of all middles. The mean of squared norms is larger: average after "
+            "you square.",
             "return ((w**2 + (1 - w) ** 2) * square + 2 * w * (1 - w) * center).sqrt()": "You "
             "return the root. The exercise asks for the mean of the squared norm.",
         },
@@ -234,11 +237,18 @@ def _rounded(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
             "normalize(w * u1 + (1 - w) * u2, dim=1)": "You scale the straight line to the right "
             "norm. Its direction turns faster in the middle; for an even turn, use the angle.",
         },
+        "torch.sin(w * theta) * u1 + torch.sin((1 - w) * theta) * u2": {
+            "torch.sin((1 - w) * theta) * u1 + torch.sin(w * theta) * u2": "Your direction turns "
+            "the other way: it must be that of z1 at w = 1, and that of z2 at w = 0.",
+        },
         "w * n1 + (1 - w) * n2": {
             "n1": "Your norm is |z1| everywhere; it must go from |z2| at w = 0 to |z1| at w = 1.",
         },
         "(w * n1 + (1 - w) * n2) * direction": {
             "direction": "You return unit vectors: multiply by w * |z1| + (1 - w) * |z2|.",
+            "(w * n1 + (1 - w) * n2) * normalize(w * z1 + (1 - w) * z2, dim=1)": "You scale the "
+            "straight line to the right norm. Its direction turns faster in the middle; for an "
+            "even turn, use the angle.",
             "w * z1 + (1 - w) * z2": "This is the straight line. An arc turns the direction.",
             "(torch.sin(w * theta) * z1 + torch.sin((1 - w) * theta) * z2) / torch.sin(theta)": (
                 "The formula holds for unit vectors, but you put in the codes themselves: if their "
@@ -391,6 +401,8 @@ def _codes_mask_orders(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
             "the shuffled ones.",
         },
         "mask[orders]": {
+            "mask[orders.argsort(dim=1)]": "You shuffle the codes, or undo each order. That is a "
+            "control, too, but image i must get the label of image order[i]: mask[order].",
             "mask.expand(len(orders), -1)": "You did not shuffle the labels, so that all your "
             "lengths are that of the true vector.",
         },
@@ -491,6 +503,15 @@ def _rare(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
             "(codes[other].mean(dim=0) - codes[~other].mean(dim=0))": "You subtract the whole "
             "vector of the second attribute. It contains a part of the first one, for the same "
             "reason. Compare only images that agree in the second attribute.",
+            "codes[mask & ~other].mean(dim=0) - codes[~(mask & ~other)].mean(dim=0)": "You compare "
+            "the images with the first attribute alone to all others, of which some have the "
+            "second one. Compare only images that agree in the second attribute.",
+            "(lambda v, o: v - (v @ o) / (o @ o) * o)(codes[mask].mean(dim=0) - "
+            "codes[~mask].mean(dim=0), codes[other].mean(dim=0) - codes[~other].mean(dim=0))": (
+                "You remove the direction of the second attribute from the plain vector. That "
+                "direction contains a part of the first attribute, so you remove too much. Compare "
+                "only images that agree in the second attribute."
+            ),
             "torch.stack(differences).mean(dim=0).detach()": "The values are right, but detached: "
             "no gradient reaches the codes.",
         },
@@ -509,7 +530,7 @@ def _rare(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
     ),
     explanation="Within each group, all images agree in the second attribute, so it cancels in "
     "the difference of the two means.",
-    see="chapter 5, 'Exercise 6: an attribute that comes in company'",
+    see="chapter 5, 'Exercise 6: two attributes that come together'",
     forbids=OWN,
 )
 def matched_vector(codes, mask, other):

@@ -34,12 +34,14 @@ def show_latents(
     classes: Sequence[str] = (),
     title: str = "",
     axes: Sequence[str] = ("z[0]", "z[1]", "z[2]"),
+    names: bool = True,
 ) -> "Figure":
     """Draw codes (N, 2) as a map, or (N, 3) from two sides, colored by `labels` (N,).
 
     Integer (or bool) labels are classes, 0 to 9 at most; each has its color, in every map the same.
     `classes` names them. In two dimensions the name also stands at the median of the class, so that
-    the map can be read without the colors. Floating labels, such as a true factor, are colored
+    the map can be read without the colors, unless `names` is False, as for classes that share their
+    middle. Floating labels, such as a true factor, are colored
     along a scale. `axes` says what the two or three coordinates are.
     """
     import matplotlib.pyplot as plt
@@ -67,7 +69,7 @@ def show_latents(
         drawn = [view.scatter(*points.T, c=values, cmap="cividis", s=6) for view in views]
         figure.colorbar(drawn[0], ax=views, shrink=0.8)
     else:
-        _draw_classes(figure, views, points, values.astype(int), classes)
+        _draw_classes(figure, views, points, values.astype(int), classes, names)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -98,6 +100,7 @@ def _draw_classes(
     points: "NDArray[Any]",
     labels: "NDArray[Any]",
     classes: Sequence[str],
+    at_median: bool,
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patheffects import withStroke
@@ -119,7 +122,7 @@ def _draw_classes(
         figure.legend(dots, names.values(), loc="lower center", ncols=columns, frameon=False)
         return
     figure.legend(dots, names.values(), loc="outside right center", frameon=False, handletextpad=0)
-    for label, name in names.items():
+    for label, name in names.items() if at_median else ():
         views[0].text(
             *np.median(points[labels == label], axis=0),
             name,

@@ -237,8 +237,9 @@ def _right_for(call: _Call, number: int, args: tuple[Any, ...]) -> bool:
         return False
     if gots is None or len(gots) != len(rights):
         return False
-    # Where 0 is expected, much is right by chance.
-    return bool(rights[number].any()) and _same(gots[number], rights[number])
+    # Where 0 is expected, or 1, much is right by chance.
+    right = rights[number]
+    return bool(right.any() and (right != 1).any()) and _same(gots[number], right)
 
 
 def _for_one(calls: list[_Call], number: int, names: list[str]) -> str | None:
