@@ -338,7 +338,7 @@ def _codes(g: Generator, rows: int = 20, latents: int = 30) -> tuple[Tensor, Ten
         "Multiply the noise by sigma, and add mu.",
     ),
     explanation="mu and sigma, (B, L), are stretched along the new first axis of the noise.",
-    see="chapter 0, 'Exercise 4: draws that come again'",
+    see="chapter 0, 'Exercise 4: draws that can be repeated'",
 )
 def draws(mu, logvar, count, generator):
     """Draws from normal distributions.
