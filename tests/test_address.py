@@ -23,7 +23,7 @@ FILES = ("pyproject.toml", *set_address.TEXTS)
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A copy of the files that have the address, and of one chapter."""
-    one = chapters.chapters(chapters.SOLUTIONS)[0].name
+    one = Path(set_address.FIRST).name
     for name in (*FILES, f"solutions/{one}", f"book/{one}"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(chapters.ROOT / name, tmp_path / name)
