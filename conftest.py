@@ -11,6 +11,7 @@ from nbval.kernel import RunningKernel
 # Before torch is imported, and for the notebooks' kernels. Tests share the cores among them: more
 # than one thread each is slower, and sums in another order.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["COURSEKIT_PROGRESS"] = "off"  # no file beside the notebooks, no line in their outputs
 
 # What a test's reason for a skip begins with -> what that costs, and the cure.
 PROGRAMS = {

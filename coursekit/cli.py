@@ -1,4 +1,4 @@
-"""The command line: `coursekit train | data | grade | audit`."""
+"""The command line: `coursekit train | data | grade | audit | progress`."""
 
 import argparse
 import sys
@@ -10,10 +10,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="coursekit", description=__doc__)
     subparsers = parser.add_subparsers(dest="command", required=True)
     from coursekit.data import commands as data_commands
+    from coursekit.grading.checks import progress
     from coursekit.grading.gradebook import commands as grading_commands
     from coursekit.training import commands as training_commands
 
-    for module in (training_commands, data_commands, grading_commands):
+    for module in (training_commands, data_commands, grading_commands, progress):
         module.add_parser(subparsers)
     args = parser.parse_args(argv)
     try:

@@ -1,7 +1,5 @@
 """The built book: no warning, no dead link, nothing that needs a network to be read."""
 
-import subprocess
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,24 +8,6 @@ import chapters
 import pytest
 import set_address
 from bs4 import BeautifulSoup
-
-
-@pytest.fixture(scope="module")
-def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book, built with its committed outputs; a warning is an error."""
-    out = tmp_path_factory.mktemp("book")
-    program = Path(sysconfig.get_path("scripts"), "jupyter-book")
-    built = subprocess.run(
-        [
-            *(program, "build", "book", "--config", "_config.yml", "--path-output", out),
-            *("-W", "--keep-going"),
-        ],
-        cwd=chapters.ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-5000:]
-    return out / "_build" / "html"
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,8 @@ async def execute(nb: NotebookNode, env: dict[str, str] | None = None, **options
     asyncio.get_running_loop().add_signal_handler = _refuse  # type: ignore[method-assign]
     # One thread per kernel: with more, kernels that share the cores are slower, and sums are added
     # up in another order, so that outputs differ.
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, **(env or {})}
+    ours = {"OMP_NUM_THREADS": "1", "COURSEKIT_PROGRESS": "off"}
+    environment = {**ours, **os.environ, **(env or {})}
     start, error = time.monotonic(), None
     with tempfile.TemporaryDirectory() as folder:  # no chapter may need its folder
         client = NotebookClient(

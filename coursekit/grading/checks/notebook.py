@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from coursekit.exercises import Exercise, exercise
+from coursekit.exercises import Exercise, chapter, exercise
+from coursekit.grading.checks import progress
 from coursekit.grading.checks.difference import difference
 from coursekit.grading.checks.verdict import PUBLIC, behavior, guarded, recognize, run_test
 from coursekit.grading.sandbox.errors import NotAttempted
@@ -45,10 +46,14 @@ def check(id: str, answer: Any) -> Result:
     except ValueError as error:
         return _show("?", str(id), [str(error)], Result(0, 0, str(error)))
     try:
-        return _check(found, answer)
+        result = _check(found, answer)
+        line = progress.line([e.id for e in chapter(found.id.split(".")[0])[0]])
     except Exception as error:  # a fault of ours must not stop a student's notebook
         message = f"this check broke, which is not your fault: {type(error).__name__}: {error}"
         return _show("?", id, [message], Result(0, 0, message))
+    if line:
+        _display(f'<div style="padding:0 1.05em;font-size:.9em">{html.escape(line)}</div>', line)
+    return result
 
 
 def _check(found: Exercise, answer: Any) -> Result:
@@ -69,6 +74,7 @@ def _check(found: Exercise, answer: Any) -> Result:
     summary = f"{passed} of {len(tests)} public tests pass"
     if passed == len(tests):
         _solved.add(found.id)
+        progress.keep(found.id)
         lines = [f"{summary}. Grading uses other inputs and further tests."]
         return _show("✓", found.id, lines, Result(passed, len(tests), summary))
     first = next(outcome for outcome in outcomes if not outcome.passed)
@@ -132,27 +138,34 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!", ")")) else text + "."
 
 
-# Mid-tones that can be read on white and on black; text keeps the page's own color.
-_COLORS = {"✓": "#2e9e5b", "✗": "#d9534f", "○": "#8a8f98", "→": "#4a90d9", "?": "#c98a1b"}
+# White on these, and these as a bar beside the text, can be read in light and in dark.
+_COLORS = {"✓": "#1b7a43", "✗": "#c0392b", "○": "#5f6570", "→": "#2a6f97", "?": "#96620b"}
 
 
 def _show(
     mark: str, id: str, lines: list[str], result: Result | None = None, code: str = ""
 ) -> Result:
     text = f"{mark} {id}: " + "\n  ".join(lines) + (f"\n\n{code}" if code else "")
-    # Only a session of IPython can show HTML; in a plain script nothing is imported for it.
+    color = _COLORS[mark]
+    body = "".join(f"<div>{html.escape(line)}</div>" for line in lines[1:])
+    body += f"<pre>{html.escape(code)}</pre>" if code else ""
+    badge = (
+        f'<span style="background:{color};color:#fff;border-radius:3px;padding:0 .35em;'
+        f'margin-right:.4em">{mark}</span>'
+    )
+    box = (
+        f'<div role="status" style="border-left:4px solid {color};padding:.3em .8em;'
+        f'margin:.3em 0;line-height:1.5;max-width:48em">'
+        f"<div>{badge}<b>{html.escape(id)}</b>: {html.escape(lines[0])}</div>{body}</div>"
+    )
+    _display(box, text)
+    return Result(0, 0, "") if result is None else result
+
+
+def _display(box: str, text: str) -> None:
+    """Show HTML in a session of IPython, text elsewhere, where nothing is imported for it."""
     ipython = sys.modules.get("IPython")
     if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
-        color = _COLORS[mark]
-        body = "".join(f"<div>{html.escape(line)}</div>" for line in lines[1:])
-        body += f"<pre>{html.escape(code)}</pre>" if code else ""
-        box = (
-            f'<div role="status" style="border-left:4px solid {color};padding:.3em .8em;'
-            f'margin:.3em 0;line-height:1.5;max-width:48em">'
-            f'<div><b style="color:{color}">{mark} {html.escape(id)}</b>: '
-            f"{html.escape(lines[0])}</div>{body}</div>"
-        )
         ipython.display.display({"text/html": box, "text/plain": text}, raw=True)
     else:
         print(text)
-    return Result(0, 0, "") if result is None else result
