@@ -66,7 +66,7 @@ def test_badge_button_and_first_cell_name_one_tag(root: Path) -> None:
     set_address.write(ELSEWHERE, root)
     texts = contents(root)
     colab = (
-        "https://colab.research.google.com/github/some-college/course/blob/v2.1/book/01_data.ipynb"
+        "https://colab.research.google.com/github/some-college/course/blob/v2.1/book/00_welcome.ipynb"
     )
     assert f"]({colab})" in texts["README.md"]
     assert "mybinder.org/v2/gh/some-college/course/v2.1?urlpath=" in texts["README.md"]
@@ -106,16 +106,16 @@ def test_the_buttons_of_the_built_book_lead_to_the_tag(root: Path) -> None:
     del config["logo"], config["html"]["favicon"]  # they are not in this copy
     (root / "_config.yml").write_text(yaml.safe_dump(config))
     (root / "book" / "intro.md").write_text("# Intro\n")
-    toc = {"format": "jb-book", "root": "intro", "chapters": [{"file": "01_data"}]}
+    toc = {"format": "jb-book", "root": "intro", "chapters": [{"file": "00_welcome"}]}
     (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc))
     (root / "book" / "references.bib").write_text("")
     program = Path(sysconfig.get_path("scripts"), "jupyter-book")
     command = [program, "build", "book", "--config", "_config.yml", "--path-output", "."]
     subprocess.run(command, cwd=root, check=True, capture_output=True)
-    html = (root / "_build" / "html" / "01_data.html").read_text()
+    html = (root / "_build" / "html" / "00_welcome.html").read_text()
     offered = [a["href"] for a in BeautifulSoup(html, "html.parser").select(".dropdown-item[href]")]
-    assert ELSEWHERE.colab("book/01_data.ipynb") in offered
-    assert ELSEWHERE.binder("book/01_data.ipynb") in offered
+    assert ELSEWHERE.colab("book/00_welcome.ipynb") in offered
+    assert ELSEWHERE.binder("book/00_welcome.ipynb") in offered
 
 
 @pytest.mark.parametrize("arguments", [["owner"], ["owner/name"], ["https://x.org/o/n", "v1"]])

@@ -92,7 +92,7 @@ def test_the_book_lists_every_chapter_in_order() -> None:
     listed = [entry["file"] for part in contents["parts"] for entry in part["chapters"]]
     assert [name for name in listed if name[:2].isdigit()] == names
     intro = (chapters.BOOK / "intro.md").read_text()
-    assert re.findall(r"^\| \[.+?\]\((\w+)\.ipynb\)", intro, re.M) == names  # its table
+    assert re.findall(r"^:link: (\d\w+)$", intro, re.M) == names  # its cards
     pages = {path.stem for path in chapters.BOOK.glob("[!_]*.md")}  # _: a part of a page
     assert pages == {name for name in listed if not name[:2].isdigit()} | {contents["root"]}
 

@@ -17,9 +17,14 @@ import sysconfig
 from pathlib import Path
 
 import chapters
+import overview
+import yaml
 from make_student import unseen
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
+
+from coursekit.exercises import BEGIN, END
+from coursekit.files import write_text
 
 FAILED = """```{error}
 This chapter failed when the book was built. Its outputs end at the error.
@@ -43,8 +48,10 @@ def main() -> None:
     for name, nb in ran.items():
         chapters.write(source / name.split("/")[1], page(nb, name in failed))
 
-    program = Path(sysconfig.get_path("scripts"), "jupyter-book")
     config = chapters.ROOT / "_config.yml"
+    if edition == "instructor":
+        config = for_instructors(source)
+    program = Path(sysconfig.get_path("scripts"), "jupyter-book")
     command = [program, "build", source, "--config", config, "--path-output", output]
     # Pages of an earlier build must not pass for this one's.
     shutil.rmtree(output / "_build" / "html", ignore_errors=True)
@@ -65,14 +72,32 @@ def main() -> None:
     sys.exit("\n".join(errors) or 0)
 
 
+def for_instructors(source: Path) -> Path:
+    """Add what only instructors read, and return settings that say so on every page."""
+    write_text(source / "by_chapter.md", overview.for_instructors())
+    contents = yaml.safe_load((source / "_toc.yml").read_text())
+    part = next(part for part in contents["parts"] if {"file": "instructors"} in part["chapters"])
+    part["chapters"].append({"file": "by_chapter"})
+    write_text(source / "_toc.yml", yaml.safe_dump(contents, sort_keys=False))
+    settings = yaml.safe_load((chapters.ROOT / "_config.yml").read_text())
+    settings["html"]["announcement"] = "Instructors' edition: it holds the solutions."
+    if "repository" in settings:  # so that "Run it" opens the solution
+        settings["repository"]["path_to_book"] = chapters.SOLUTIONS.name
+    config = source / "_config.yml"
+    write_text(config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    return config
+
+
 def page(nb: NotebookNode, failed: bool) -> NotebookNode:
     """A chapter that has run, as the book shows it.
 
-    Claims, and outputs that the reader is to predict first, are folded. A chapter that failed says
-    so below its title.
+    Claims, and outputs that the reader is to predict first, are folded, and the marks around
+    solutions are left out. A chapter that failed says so below its title.
     """
     nb = copy.deepcopy(nb)
     for cell in nb.cells:
+        lines = cell.source.split("\n")
+        cell.source = "\n".join(line for line in lines if line.strip() not in (BEGIN, END))
         tags = set(cell.metadata.get("tags", []))
         if "claim" in tags:
             cell.metadata["tags"] = sorted(tags | {"hide-cell"})

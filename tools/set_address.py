@@ -85,7 +85,7 @@ CANNOT_INSTALL = """\
         "in its folder, run `pip install --editable .`, and restart this notebook."
     )"""
 
-FIRST = "book/01_data.ipynb"
+FIRST = "book/00_welcome.ipynb"
 NO_ADDRESS = (
     "This copy of the course has no public address yet, so nothing here opens in Colab or Binder: "
     "work with it on your own machine. `make address REPO=owner/name TAG=v1` sets the address."
@@ -158,10 +158,10 @@ git clone --branch {address.tag} {address.repository} && cd {address.name}
 
 def intro(address: Address) -> str:
     if not address.is_set:
-        return f"**Start with [chapter 1](01_data.ipynb).** {NO_ADDRESS}"
+        return f"**Start with [chapter 0](00_welcome.ipynb).** {NO_ADDRESS}"
     return (
-        "**Start with [chapter 1](01_data.ipynb):** press *Run it* at its top, which opens it in "
-        "Colab. [Working in Colab](colab.md) says what to know there."
+        "**Start with [chapter 0](00_welcome.ipynb):** press *Run it* at its top, which opens it "
+        "in Colab. [Working in Colab](colab.md) says what to know there."
     )
 
 

@@ -14,7 +14,7 @@ PAGES = sorted(
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 FIND = (
-    f"""const ours = e => !!e && !!e.closest(".bd-article") && !e.closest(".citation, .citation-list");
+    f"""const ours = e => !!e && !!e.closest(".bd-article") && !e.closest("[class^=citation]");
 axe.run(document, {{runOnly: {RULES}}})"""
     """.then(found => found.violations.flatMap(rule => rule.nodes.map(node =>
   [rule.id, node.html, ours(document.querySelector(node.target[0]))])))"""
