@@ -17,6 +17,7 @@ import sysconfig
 from pathlib import Path
 
 import chapters
+import glossary
 import overview
 import yaml
 from make_student import unseen
@@ -91,8 +92,9 @@ def for_instructors(source: Path) -> Path:
 def page(nb: NotebookNode, failed: bool) -> NotebookNode:
     """A chapter that has run, as the book shows it.
 
-    Claims, and outputs that the reader is to predict first, are folded, and the marks around
-    solutions are left out. A chapter that failed says so below its title.
+    Claims, and outputs that the reader is to predict first, are folded. The marks around solutions
+    are left out, and terms are linked to the glossary. A chapter that failed says so below its
+    title.
     """
     nb = copy.deepcopy(nb)
     for cell in nb.cells:
@@ -103,6 +105,7 @@ def page(nb: NotebookNode, failed: bool) -> NotebookNode:
             cell.metadata["tags"] = sorted(tags | {"hide-cell"})
         elif unseen(cell):
             cell.metadata["tags"] = sorted(tags | {"hide-output"})
+    glossary.link(nb)
     if failed:
         nb.cells.insert(1, new_markdown_cell(FAILED))
     return nb
