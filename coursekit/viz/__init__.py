@@ -3,6 +3,7 @@
 from coursekit.viz.curves import plot_history, show_bounds, show_curves
 from coursekit.viz.decoded import show_manifold, show_traversals
 from coursekit.viz.densities import show_joint, show_landscape
+from coursekit.viz.dials import latent_dials
 from coursekit.viz.explorer import latent_explorer
 from coursekit.viz.images import show_images, show_rows
 from coursekit.viz.latents import show_latents, tsne
@@ -13,6 +14,7 @@ from coursekit.viz.widgets import explore
 
 __all__ = [
     "explore",
+    "latent_dials",
     "latent_explorer",
     "plot_history",
     "show_bounds",
