@@ -5,6 +5,7 @@ from coursekit.viz.decoded import show_manifold, show_traversals
 from coursekit.viz.densities import show_joint, show_landscape
 from coursekit.viz.dials import latent_dials
 from coursekit.viz.explorer import latent_explorer
+from coursekit.viz.gap import elbo_gap
 from coursekit.viz.images import show_images, show_rows
 from coursekit.viz.latents import show_latents, tsne
 from coursekit.viz.panels import show_panels
@@ -13,6 +14,7 @@ from coursekit.viz.seeds import show_seeds
 from coursekit.viz.widgets import explore
 
 __all__ = [
+    "elbo_gap",
     "explore",
     "latent_dials",
     "latent_explorer",

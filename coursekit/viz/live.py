@@ -1,4 +1,4 @@
-"""Figures that live in a page without a kernel: a small decoder in plain JavaScript."""
+"""Figures that live in a page without a kernel: small models and plots in plain JavaScript."""
 
 import base64
 import io
@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LARGEST = 300_000  # bytes of a figure's HTML
 
@@ -32,12 +35,13 @@ class LiveFigure:
 def live_figure(template: str, summary: str, **parts: object) -> LiveFigure:
     """A figure from a template of this folder, in which `$name` stands for each part.
 
+    A template can also use `$network` (decoders), `$plot` (sliders, buttons, plots) and `$style`.
     Raises ValueError for a figure above 300 kB.
     """
     here = files("coursekit.viz")
-    script = here.joinpath("network.js").read_text("utf-8")
-    text = Template(here.joinpath(template).read_text("utf-8"))
-    html = text.substitute(parts, network=script)
+    files_of = {"network": "network.js", "plot": "plot.js", "style": "live.css"}
+    shared = {name: here.joinpath(file).read_text("utf-8") for name, file in files_of.items()}
+    html = Template(here.joinpath(template).read_text("utf-8")).substitute(parts, **shared)
     if len(html) > _LARGEST:
         raise ValueError(
             f"the figure takes {len(html) // 1000} kB, but {_LARGEST // 1000} kB are allowed: use "
@@ -140,6 +144,16 @@ def _folded(weight: Tensor, bias: Tensor, axis: int, norm: nn.BatchNorm2d) -> tu
     gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
     shape = [-1 if d == axis else 1 for d in range(weight.dim())]
     return weight * gain.view(shape), (bias - norm.running_mean) * gain + norm.bias.detach()
+
+
+def as_picture(figure: "Figure") -> str:
+    """A matplotlib figure as a data URL of a PNG, for readers without JavaScript. Closes it."""
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    plt.close(figure)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def as_data_url(picture: Tensor, largest: int) -> str:
