@@ -5,6 +5,7 @@ from coursekit.viz.decoded import show_manifold, show_traversals
 from coursekit.viz.densities import show_joint, show_landscape
 from coursekit.viz.dials import latent_dials
 from coursekit.viz.explorer import latent_explorer
+from coursekit.viz.flow import flow_layers
 from coursekit.viz.game import gan_game
 from coursekit.viz.gap import elbo_gap
 from coursekit.viz.images import show_images, show_rows
@@ -17,6 +18,7 @@ from coursekit.viz.widgets import explore
 __all__ = [
     "elbo_gap",
     "explore",
+    "flow_layers",
     "gan_game",
     "latent_dials",
     "latent_explorer",

@@ -48,6 +48,18 @@ function legend(styles) {
   }));
 }
 
+// Round numbers from low to high, at most so many.
+function ticks(low, high, most) {
+  const rough = (high - low) / most;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((factor) => power * factor >= rough);
+  const found = [];
+  for (let i = Math.ceil(low / step); i * step <= high; i++) {
+    found.push(Number((i * step).toPrecision(6)));
+  }
+  return found;
+}
+
 // Axes around an area whose elements stand in pixels: `x` and `y` turn data into pixels.
 function plot({ width = 360, height, left = 42, bottom = 36, x, y, xticks, yticks, xlabel, ylabel }) {
   const right = 10, top = 8;
