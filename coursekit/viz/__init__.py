@@ -12,6 +12,7 @@ from coursekit.viz.images import show_images, show_rows
 from coursekit.viz.latents import show_latents, tsne
 from coursekit.viz.panels import show_panels
 from coursekit.viz.points import show_points
+from coursekit.viz.rate import rate_distortion
 from coursekit.viz.seeds import show_seeds
 from coursekit.viz.widgets import explore
 
@@ -23,6 +24,7 @@ __all__ = [
     "latent_dials",
     "latent_explorer",
     "plot_history",
+    "rate_distortion",
     "show_bounds",
     "show_curves",
     "show_images",
