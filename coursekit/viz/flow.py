@@ -125,9 +125,9 @@ def _picture(path: Tensor, contours: list[list[Tensor]], limit: float) -> str:
     for axes, layer in zip(grid, (0, last // 2, last), strict=True):
         for line in (line for level in contours for line in level):
             axes.plot(line[:, 0], line[:, 1], color="#7a7a7a", linewidth=0.8)
-        for number, color in enumerate(COLORS):
+        for number, (color, shape) in enumerate(zip(COLORS, "os^D", strict=True)):
             points = path[layer][quadrant == number]
-            axes.plot(points[:, 0], points[:, 1], ".", color=color, markersize=3)
+            axes.plot(points[:, 0], points[:, 1], shape, color=color, markersize=2)
         axes.set(title=f"after layer {layer}" if layer else "base", aspect="equal")
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
     return as_picture(figure)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.distributions import Normal
 
-from coursekit.viz.curves import show_curves
 from coursekit.viz.live import LiveFigure, as_picture, live_figure
 
 Peak = tuple[float, float, float]
@@ -42,8 +42,6 @@ def gan_game(
     x = torch.linspace(*view, 401)
     p_data = sum((w * Normal(m, s).log_prob(x).exp() for w, m, s in data), torch.zeros(401))
     p_g = Normal(*start).log_prob(x).exp()
-    curves = {"generator": p_g, "best discriminator": p_data / (p_data + p_g)}
-    figure = show_curves(x, curves, shaded={"real data": p_data}, xlabel="x")
     spec = {
         "data": data,
         "start": start,
@@ -57,7 +55,21 @@ def gan_game(
         f"GAN game: a generator from mean {start[0]:g} and width {start[1]:g}, a discriminator of "
         f"degree {degree}",
         spec=json.dumps(spec),
-        picture=as_picture(figure),
-        alt="The densities of the data and of the generator, and the best discriminator, at the "
-        "start",
+        picture=_picture(x, p_data, p_g),
+        alt="The densities of the data and of the generator, the first discriminator, which is "
+        "one half everywhere, and the best one",
     )
+
+
+def _picture(x: Tensor, p_data: Tensor, p_g: Tensor) -> str:
+    """The start of the game, in the colors of the page."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(4.8, 3.2), dpi=100, layout="constrained")
+    axes.fill_between(x, p_data, color="#7a7a7a", alpha=0.35, label="real data")
+    axes.plot(x, p_g, "--", color="#d55e00", label="generator")
+    axes.axhline(0.5, color="#0072b2", label="D(x)")
+    axes.plot(x, p_data / (p_data + p_g), ":", color="black", label="best D(x)")
+    axes.set(xlabel="x", xlim=(x[0].item(), x[-1].item()))
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    return as_picture(figure)

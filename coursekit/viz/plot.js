@@ -61,8 +61,8 @@ function ticks(low, high, most) {
 }
 
 // Axes around an area whose elements stand in pixels: `x` and `y` turn data into pixels.
-function plot({ width = 360, height, left = 42, bottom = 36, x, y, xticks, yticks, xlabel, ylabel }) {
-  const right = 10, top = 8;
+function plot({ height, left = 42, x, y, xticks, yticks, xlabel, ylabel }) {
+  const width = 360, right = 10, top = 8, bottom = 36;
   const across = width - left - right, up = height - top - bottom;
   const toX = (value) => (across * (value - x[0])) / (x[1] - x[0]);
   const toY = (value) => (up * (y[1] - value)) / (y[1] - y[0]);
@@ -82,7 +82,8 @@ function plot({ width = 360, height, left = 42, bottom = 36, x, y, xticks, ytick
     svg.append(made("text", { x: left - 7, y: at + 4, "text-anchor": "end" },
       String(tick).replace("-", "−")));
   }
-  svg.append(made("text", { x: left + across / 2, y: height - 4, "text-anchor": "middle" }, xlabel));
+  svg.append(made("text", { "text-anchor": "middle", x: left + across / 2, y: height - 4 },
+    xlabel));
   if (ylabel) {
     svg.append(made("text", { "text-anchor": "middle",
       transform: "translate(11," + (top + up / 2) + ") rotate(-90)" }, ylabel));
@@ -101,7 +102,8 @@ function plot({ width = 360, height, left = 42, bottom = 36, x, y, xticks, ytick
 
 // The figures of a kind that no copy of their script has woken yet, each with its numbers.
 function wake(kind, build) {
-  document.querySelectorAll(".live-figure." + kind + ":not([data-live])").forEach(function (figure) {
+  const asleep = ".live-figure." + kind + ":not([data-live])";
+  document.querySelectorAll(asleep).forEach(function (figure) {
     const parts = build(JSON.parse(figure.querySelector("script").textContent));
     figure.querySelector(".try").hidden = false;
     figure.prepend(...parts);

@@ -111,7 +111,7 @@ def test_colors_stand_out_in_light_and_dark(figure):
     used = set(re.findall(r'"(#\w{6})"', figure.html))
     assert used
     for color in used:
-        for page_color in ("#ffffff", "#14181e"):  # the book's pages
+        for page_color in ("#ffffff", "#121212", "#14181e"):  # pages in light and dark
             low, high = sorted((luminance(color), luminance(page_color)))
             assert (high + 0.05) / (low + 0.05) > 3, (color, page_color)
 
