@@ -12,7 +12,7 @@ from torch import nn
 
 from coursekit import pretrained
 from coursekit.models.vae import conv_decoder
-from coursekit.viz import latent_dials
+from coursekit.viz import latent_dials, latent_explorer
 from coursekit.viz.live import LiveFigure, live_figure, packed
 
 SMALL = ("faces-vae-3-small", "digits-vae-2", "hearts-tcvae")
@@ -66,6 +66,16 @@ def test_int8_weights_are_decoded_exactly(page, size):
     codes = torch.randn(3, 2, generator=generator)
     found, expected = in_page(page, decoder, codes)
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_decoder_in_training_is_drawn_as_in_evaluation():
+    decoder = conv_decoder((1, 8, 8), 2, (4, 6))
+    figures = []
+    for training in (False, True, True):
+        decoder.train(training)
+        figures += [(latent_explorer(decoder, steps=3).html, latent_dials(decoder, torch.zeros(2)))]
+        assert all(layer.training == training for layer in decoder.modules())
+    assert figures[0] == figures[1] == figures[2]
 
 
 @pytest.mark.parametrize(
