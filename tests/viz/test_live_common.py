@@ -1,6 +1,7 @@
 """What every live figure with a plot keeps to: one page for two, keys, phones, no scripts."""
 
 import re
+from importlib.resources import files
 
 import pytest
 import torch
@@ -132,3 +133,14 @@ def test_stands_alone_and_is_small(figure):
     assert "http" not in found
     assert "$" not in found
     assert len(figure.html.encode()) < 300_000
+
+
+def test_marks_of_an_axis_are_round(page):
+    script = files("coursekit.viz").joinpath("plot.js").read_text("utf-8")
+    calls = "[ticks(0, 26.2, 8), ticks(-6.9, -0.6, 8), ticks(-3, 3, 7), ticks(0, 0.5, 5)]"
+    assert page().evaluate(f"{script}\n{calls}") == [
+        [0, 5, 10, 15, 20, 25],
+        [-6, -5, -4, -3, -2, -1],
+        [-3, -2, -1, 0, 1, 2, 3],
+        [0, 0.1, 0.2, 0.3, 0.4, 0.5],
+    ]

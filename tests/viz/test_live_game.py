@@ -111,7 +111,7 @@ def test_page_steps_as_torch_does(page, options):
             game.step_g()
         click(browser, "Step G", g)
         assert told(browser) == game.told()
-    x = torch.linspace(-5, 5, 501, dtype=torch.float64)
+    x = torch.linspace(-5, 5, 251, dtype=torch.float64)
     with torch.no_grad():
         expected = game.score(x).sigmoid()
     drawn = curve(browser, 3)[:, 1]
