@@ -147,3 +147,20 @@ def browser(tmp_path_factory):
     browser = Browser(program, tmp_path_factory.mktemp("profile"))
     yield browser
     browser.close()
+
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>page</title>
+<body style="font-family: sans-serif; height: 4000px">{}</body></html>"""
+
+
+@pytest.fixture
+def page(browser, tmp_path):
+    """Open a page with these figures, one below the other."""
+
+    def open_page(*figures, **options):
+        path = tmp_path / "page.html"
+        path.write_text(PAGE.format("\n".join(f._repr_html_() for f in figures)), "utf-8")
+        browser.open(path.as_uri(), **options)
+        return browser
+
+    return open_page

@@ -121,8 +121,6 @@ def test_a_model_in_training_shows_one_picture_per_code(way):
     panel.children[0].value = 1.0
     assert np.array_equal(first, shown(picture))
     assert np.abs(first[0, 0] - 255 * expected[0, 0, 0, 0].item()).max() <= 1
-    sheets = [viz.latent_explorer(decode, extent=1.0, steps=3).html for _ in range(2)]
-    assert sheets[0] == sheets[1]
     assert MODEL.training
     assert MODEL.dropout.training
 
