@@ -230,9 +230,10 @@ def gradients_of(
     weights = Generator().manual_seed(seed)
     total = torch.zeros((), dtype=torch.float64)
     for part in parts:
-        if isinstance(part, Tensor) and not part.is_complex():
-            weight = torch.rand(part.shape, generator=weights, dtype=torch.float64) + 0.5
-            if part.requires_grad:
+        if isinstance(part, Tensor | int | float) and not torch.is_complex(torch.as_tensor(part)):
+            shape = torch.as_tensor(part).shape  # a number draws its weight as a tensor does
+            weight = torch.rand(shape, generator=weights, dtype=torch.float64) + 0.5
+            if isinstance(part, Tensor) and part.requires_grad:
                 total = total + (part.double() * weight).sum()
     found = torch.autograd.grad(total, [given[i] for i in where], allow_unused=True)
     slopes = [

@@ -200,6 +200,7 @@ def _means(g: Generator) -> tuple[Tensor, float]:
         },
         "(activity > threshold).sum(), activity": {
             "activity, (activity > threshold).sum()": "The order is flipped: first the number.",
+            "(activity > threshold).sum()": "You return the number only: return the activity, too.",
         },
     },
     hints=(
@@ -327,6 +328,8 @@ def _patterns(g: Generator) -> tuple[Tensor, float, float]:
         "signal + noise**2": {
             "signal": "The images vary along a pattern by signal + noise^2, not by the signal "
             "alone: the noise is in the images, too.",
+            "signal + beta * noise**2": "beta belongs below the fraction only: the variance of the "
+            "images is signal + noise^2, whatever beta is.",
             "signal + noise": "noise is a standard deviation; the variance is its square.",
         },
         "0.5 * ": {
@@ -334,6 +337,8 @@ def _patterns(g: Generator) -> tuple[Tensor, float, float]:
         },
         "(beta * noise**2)": {
             "noise**2": "beta is not used: at a higher beta each dimension keeps less.",
+            "(2 * beta * noise**2)": "Your slope is too small by a factor of 2: the derivative of "
+            "exp(-2 R) / (2 noise^2) is -exp(-2 R) / noise^2.",
             "(beta**2 * noise**2)": "beta enters once, not squared: set the slope to -beta.",
             "beta": "noise is missing: the distortion is the squared error over 2 noise^2.",
         },
@@ -415,6 +420,15 @@ def _codes(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
             "log_q.logsumexp(dim=1).sum(dim=1) - log_n": "Each of the L marginals is an average of "
             "its own: subtract log B in each dimension.",
             "log_q.logsumexp(dim=1).sum(dim=1)": "log B is missing in the marginals.",
+        },
+        "log_q.sum(dim=2).logsumexp(dim=1) - log_n\n"
+        "    marginals = (log_q.logsumexp(dim=1) - log_n).sum(dim=1)": {
+            "log_q.sum(dim=2).mean(dim=1)\n    marginals = log_q.mean(dim=1).sum(dim=1)": "Your "
+            "two terms are equal. An average of logarithms is not the logarithm of an average: "
+            "take logsumexp over the posteriors j of all images, minus log B.",
+            "log_q.sum(dim=2).logsumexp(dim=0) - log_n\n"
+            "    marginals = (log_q.logsumexp(dim=0) - log_n).sum(dim=1)": "You average over the "
+            "draws i. The average is over the posteriors j of the images.",
         },
         "joint - marginals": {
             "marginals - joint": "The sign is flipped: it is the joint density over the product.",
@@ -501,13 +515,13 @@ axes = FreeText(
     "beta_vae.axes",
     question=(
         "In the linear model, equal variances leave no axes. The hearts' x and y have the same "
-        "range and move as many pixels, and still the beta-TCVAE finds both. What is different?"
+        "range and move as many pixels, and still a beta-TCVAE can find both. What is different?"
     ),
     rubric=(
         "One point: in the linear model the codes of all images together are Gaussian, whose "
         "rotations are all alike, so that every rotation has independent dimensions. One point: "
         "x and y are uniform on a square. After a rotation by 45 degrees they depend on each "
-        "other (at the extreme of one, the other has no room), which the total correlation "
+        "other (where one is at its extreme, the other must be 0), which the total correlation "
         "counts; so only the square's own axes make it 0."
     ),
     points=2,

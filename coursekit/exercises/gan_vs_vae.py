@@ -1,4 +1,4 @@
-"""Exercises of the chapter that compares GANs with VAEs: measures, prices, and a cheat."""
+"""Exercises of the chapter that compares GANs with VAEs: measures, costs, and a cheat."""
 
 import math
 
@@ -50,10 +50,14 @@ def _cloud(g: Generator, size: int, dim: int) -> Tensor:
         "torch.cov(real.T), torch.cov(fake.T)": {
             "torch.cov(real.T, correction=0), torch.cov(fake.T, correction=0)": "Your covariances "
             "are divided by N; divide by N - 1.",
+            "torch.cov(real), torch.cov(fake)": "torch.cov wants one variable per row, and your "
+            "features are columns: transpose.",
         },
         "torch.linalg.eigvals(Sr @ Sf).real.clamp(min=0).sqrt().sum()": {
             "(Sr @ Sf).diagonal().clamp(min=0).sqrt().sum()": "Your root is taken element by "
             "element. It is a matrix root: sum the roots of the eigenvalues.",
+            "torch.linalg.eigvals(Sr @ Sf).real.clamp(min=0).sum().sqrt()": "The root of a sum is "
+            "not the sum of the roots: take the root of each eigenvalue first.",
             "(Sr @ Sf).trace()": "The root is missing: you subtract 2 tr(S_r S_f) itself.",
         },
         "means + ": {"": "The means are missing: add |mu_r - mu_f|^2."},
@@ -252,6 +256,9 @@ def _pictures(g: Generator, *shape: int) -> tuple[Tensor, Tensor]:
             "matched[:] = real.flatten().sort().values": "These are sorted real pixels, without "
             "regard to the generated image. The darkest generated pixel gets the first of them.",
             "scale = real.std() / fake.std(); matched[:] = (fake.flatten() - fake.mean()) * scale "
+            "+ real.mean(); matched.clamp_(0, 1)": "You matched the mean and the standard "
+            "deviation, and cut off the rest. All intensities must be those of the real images.",
+            "scale = real.std() / fake.std(); matched[:] = (fake.flatten() - fake.mean()) * scale "
             "+ real.mean()": "You matched the mean and the standard deviation only. All "
             "intensities must be those of the real images.",
         },
@@ -300,10 +307,10 @@ def image_by_image(fake, real):
     "gan_vs_vae.dropped",
     inputs=lambda g: (0.05 + 0.9 * rand(g, 7).double(),),
     tests=(
-        values(points=3, name="gives the three prices in nats"),
+        values(points=3, name="gives the three costs in nats"),
         values(
             name="holds where almost nothing is left out",
-            hidden="Try share = 0.999: the prices are about 0.001, 0.00035 and 0.0003.",
+            hidden="Try share = 0.999: the costs are about 0.001, 0.00035 and 0.0003.",
             inputs=lambda g: (0.99 + 0.009 * rand(g, 5).double(),),
         ),
         untouched(),
@@ -326,10 +333,10 @@ def image_by_image(fake, real):
             "(1 - share) * math.log(0.5)": "On the dropped mode, p_data / m is 2 and not 1/2.",
         },
         "reverse - 2 * jsd": {
-            "reverse - jsd": "The third price is KL(p_g || p_data) - 2 JSD: the factor 2 is "
+            "reverse - jsd": "The third cost is KL(p_g || p_data) - 2 JSD: the factor 2 is "
             "missing.",
-            "(reverse - 2 * jsd) / 2": "This is KL(m || p_data). The price is twice that.",
-            "reverse": "The third price is not the reverse KL: subtract 2 JSD.",
+            "(reverse - 2 * jsd) / 2": "This is KL(m || p_data). The cost is twice that.",
+            "reverse": "The third cost is not the reverse KL: subtract 2 JSD.",
         },
     },
     hints=(
@@ -338,14 +345,14 @@ def image_by_image(fake, real):
         "On the kept mode p_data = share * a, p_g = a, m = (1 + share) / 2 * a. On the dropped one "
         "p_data = (1 - share) * b, p_g = 0, m = (1 - share) / 2 * b. All ratios are constants.",
         "Each KL is a sum of two terms, a mode's share times the logarithm of its ratio. The JSD "
-        "is half of KL(p_data || m) + KL(p_g || m), and the third price follows from the others.",
+        "is half of KL(p_data || m) + KL(p_g || m), and the third cost follows from the others.",
     ),
     explanation="On each mode the densities differ by constants only, so each integral is a share "
     "times a logarithm.",
     see="chapter 10, 'Exercise 4: what does a dropped mode cost?'",
     fair=("detached",),
 )
-def price_of_dropping(share):
+def cost_of_dropping(share):
     """What a generator pays that draws one of two modes perfectly and never draws the other.
 
     share: (N,), the share of the data in the mode that is kept, between 0 and 1. The two modes do

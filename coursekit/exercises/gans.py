@@ -56,6 +56,14 @@ def _filled(g: Generator, module: nn.Module, scale: float = 1.0) -> nn.Module:
         untouched(),
     ),
     mistakes={
+        "(real_label * p_data + fake_label * p_g) / (p_data + p_g)": {
+            "real_label * p_data / (real_label * p_data + fake_label * p_g)": "You weighted the "
+            "densities in D* by the labels. But points of each kind contribute to both logarithms: "
+            "collect what multiplies log D, and what multiplies log(1 - D).",
+            "real_label * p_data / (real_label * p_data + (1 - fake_label) * p_g)": "Points of "
+            "each kind contribute to both logarithms: collect all that multiplies log D, and all "
+            "that multiplies log(1 - D).",
+        },
         "real_label * p_data + fake_label * p_g": {
             "p_data": "This is the best discriminator for the targets 1 and 0. The labels a and b "
             "change what it maximizes: derive it again.",
@@ -105,8 +113,8 @@ def optimal_discriminator(p_data, p_g, real_label, fake_label):
 def _players(g: Generator) -> tuple[Any, ...]:
     """Both networks with gradients that an earlier step left, their optimizers, points, noise."""
     generator = _filled(g, nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3)), 0.7)
-    judge = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
-    discriminator = _filled(g, judge, 0.7)
+    scores = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
+    discriminator = _filled(g, scores, 0.7)
     for parameter in (*generator.parameters(), *discriminator.parameters()):
         parameter.grad = torch.ones_like(parameter)
     return (
@@ -291,6 +299,8 @@ def _observed(answer: Answer, shape: Any, classes: int, x: Tensor, labels: Tenso
     discriminator = answer(shape, classes)
     scores = tensor(discriminator(x, labels), what="the scores").detach()
     other = tensor(discriminator(x, (labels + 1) % classes), what="the scores").detach()
+    rest = torch.cat([labels[:1], (labels[1:] + 1) % classes])  # all but the first change
+    own = tensor(discriminator(x, rest), what="the scores").detach()
     alone = tensor(discriminator(x[:1], labels[:1]), what="the score").detach()
     large = tensor(discriminator(1e4 * x, labels), what="the scores").detach()
     changed = (tensor(discriminator(x.flip(1, 2, 3), labels)).detach() - scores).abs()
@@ -300,6 +310,7 @@ def _observed(answer: Answer, shape: Any, classes: int, x: Tensor, labels: Tenso
         _most(changed > 1e-6),
         bool(torch.allclose(alone, scores[:1], atol=1e-4)),
         bool(((large < 0) | (large > 1)).any()),
+        _most((own - scores)[1:].abs() > 1e-6),
     )
 
 
@@ -309,6 +320,10 @@ def _observed(answer: Answer, shape: Any, classes: int, x: Tensor, labels: Tenso
     tests=(),
     probe=_observed,
     mistakes={
+        "F.one_hot(labels, self.classes)": {
+            "F.one_hot(labels[:1].expand(len(x)), self.classes)": "All images of the batch get the "
+            "label of the first: each needs its own.",
+        },
         "nn.Conv2d(16, 32, 4, stride=2, padding=1),": {
             "nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.BatchNorm2d(32),": "The score of an "
             "image depends on the other images of its batch: leave batch normalization out of the "
@@ -378,7 +393,7 @@ class ConditionalDiscriminator(nn.Module):
 )
 def _scores_images(answer: Answer, g: Generator) -> None:
     _, _, x, _ = inputs = _labelled(g)
-    shape, _, by_image, _, _ = _observed(answer, *inputs)
+    shape, _, by_image, *_ = _observed(answer, *inputs)
     if shape != (len(x),):
         raise Failed(f"the scores have shape {shape}; expected ({len(x)},)")
     if not by_image:
@@ -387,17 +402,19 @@ def _scores_images(answer: Answer, g: Generator) -> None:
 
 @exercise_of(ConditionalDiscriminator).test("reads the label", points=2)
 def _reads_labels(answer: Answer, g: Generator) -> None:
-    shape, by_label, by_image, _, _ = _observed(answer, *_labelled(g))
+    shape, by_label, by_image, _, _, by_own = _observed(answer, *_labelled(g))
     if len(shape) != 1 or not by_image:
         raise Failed("this is judged once there is one score per image, which the image decides")
     if not by_label:
         raise Failed("the same image has the same score under another label")
+    if not by_own:
+        raise Failed("the score depends on the label of another image, not on its own")
 
 
 @exercise_of(ConditionalDiscriminator).test("scores each image by itself, with a logit", points=1)
 def _by_itself(answer: Answer, g: Generator) -> None:
-    shape, by_label, by_image, by_itself, logits = _observed(answer, *_labelled(g))
-    if len(shape) != 1 or not by_image or not by_label:
+    shape, by_label, by_image, by_itself, logits, by_own = _observed(answer, *_labelled(g))
+    if len(shape) != 1 or not by_image or not by_label or not by_own:
         raise Failed("this is judged once the score depends on the image and its label")
     if not by_itself:
         raise Failed("an image alone has another score than in a batch: is it batch normalization?")
@@ -580,6 +597,8 @@ def _flat_pairs(g: Generator) -> tuple[Any, ...]:
         ".detach().requires_grad_()": {
             ".requires_grad_()": "A gradient runs back into `fake`, and into the generator. "
             "Detach the mixture.",
+            "": "autograd follows only what requires a gradient: detach the mixture x, then call "
+            "x.requires_grad_().",
         },
     },
     hints=(
@@ -695,6 +714,14 @@ def _trained(g: Generator) -> tuple[Any, ...]:
             "the old average.",
             "new": "You copy the model's weights; the average must remember.",
             "(old + new) / 2": "You take the plain mean; decay is not used.",
+        },
+        "with torch.no_grad():": {
+            "if True:": "A weight that autograd follows cannot be changed in place: do it under "
+            "torch.no_grad().",
+        },
+        "old.copy_(decay * old + (1 - decay) * new)": {
+            "old = decay * old + (1 - decay) * new": "`old = ...` gives a name to a new tensor and "
+            "leaves the network as it was. Write into its tensor, with copy_.",
         },
         "old.copy_(new)": {
             "pass": "The buffers keep their first values. A generator with batch normalization "

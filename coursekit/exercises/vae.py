@@ -210,11 +210,26 @@ def _two(result: Any, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return tensor(result[0], shape, "mu"), tensor(result[1], shape, "logvar")
 
 
+def _codes_of(network: Any, x: Tensor) -> Any:
+    """network(x); where a layer does not fit its input, the message names the usual reason."""
+    try:
+        return network(x)
+    except NotImplementedError:
+        raise
+    except RuntimeError as error:
+        rows, columns = x.shape[2:]
+        raise Failed(
+            f"for images of {rows}x{columns} pixels the network raises RuntimeError ({error}). Do "
+            "the heads read all channels, rows and columns of the last grid? Its size is rounded "
+            "up at each block, as in halved_sizes"
+        ) from error
+
+
 @exercise_of(Encoder).test("turns images of any size into mu and logvar, (B, L) each", points=2)
 def _codes(answer: Answer, g: Generator) -> None:
     for _ in range(3):
         shape, latents, widths, x = _of_encoder(g)
-        mu, logvar = _two(answer(shape, latents, widths)(x), (len(x), latents))
+        mu, logvar = _two(_codes_of(answer(shape, latents, widths), x), (len(x), latents))
         for name, out in (("mu", mu), ("logvar", logvar)):
             if not ((out < 0).any() and (out > 0).any()):
                 raise Failed(f"no {name} of a new network is negative, or none is positive")
@@ -470,7 +485,10 @@ def _extremes(g: Generator) -> tuple[Tensor, Tensor]:
     mistakes={
         "logvar.exp()": {
             "(0.5 * logvar).exp()": "You used sigma where sigma^2 = exp(logvar) is needed.",
+            "logvar.exp() ** 2": "You squared exp(logvar), which is sigma^2 already.",
             "logvar; logvar = logvar.log()": "You used logvar as the variance; it is exp(logvar).",
+            "logvar ** 2; logvar = logvar.log()": "You used logvar as sigma or sigma^2, and took "
+            "its logarithm: sigma^2 is exp(logvar), and log sigma^2 is logvar itself.",
             "(2 * logvar).exp(); logvar = 2 * logvar": "You took logvar for log sigma. It is "
             "log sigma^2, so sigma^2 = exp(logvar), not exp(2 * logvar).",
         },
@@ -735,7 +753,7 @@ def _batch(g: Generator, *pixels: int, scale: float = 2.0) -> tuple[Tensor, ...]
         "Two numbers for each image: -log p(x|z), a sum over its pixels, and the KL, a sum over "
         "its latent dimensions. The mean over the batch comes last.",
         "F.binary_cross_entropy_with_logits gives one number per pixel with reduction='none'. "
-        "Exercise 3 has the KL. A sum over the whole batch must be divided: by what?",
+        "Exercise 4 has the KL. A sum over the whole batch must be divided: by what?",
         "Sum the cross-entropies of all pixels in the batch and divide by the number of images. "
         "Do the same with the KL of each latent. The loss is the first plus beta times the second.",
     ),
@@ -769,9 +787,9 @@ def _with_black_and_white(g: Generator) -> tuple[Tensor]:
 
 @record(
     "vae.entropy_floor",
-    inputs=lambda g: (0.02 + 0.96 * rand(g, 4, 3, 5, 2),),
+    inputs=_with_black_and_white,
     tests=(
-        values(points=2),
+        values(points=2, inputs=lambda g: (0.02 + 0.96 * rand(g, 4, 3, 5, 2),)),
         values(name="counts black and white pixels as 0", inputs=_with_black_and_white),
         untouched(),
     ),

@@ -101,6 +101,29 @@ def test_never_raises(id, answer, capsys):
     assert capsys.readouterr().out.count(":") >= 1
 
 
+@pytest.mark.parametrize(("error", "known"), [("undefined", False), ("second time", True)])
+def test_an_error_is_known_by_what_it_says(error, known, capsys):
+    def answer(generator, discriminator, g_optimizer, d_optimizer, real, z):
+        if not known:
+            raise NameError(error)
+        loss = discriminator(generator(z)).mean()
+        loss.backward()
+        loss.backward()
+
+    assert not check("gans.step", answer)
+    said = capsys.readouterr().out
+    assert error in said
+    assert ("backward ran through the generator" in said) == known
+
+
+def test_a_count_as_a_number_hides_no_mistake(capsys):
+    def answer(mu, threshold):
+        return int((mu.std(dim=0) > threshold).sum()), mu.std(dim=0)
+
+    assert not check("beta_vae.active_units", answer)
+    assert "You return the standard deviation" in capsys.readouterr().out
+
+
 def test_broken_exercise_is_our_fault(monkeypatch, capsys):
     def broken(*args):
         raise RuntimeError("inside")

@@ -122,7 +122,9 @@ def behavior(exercise: Exercise, answer: Answer) -> list[Any]:
             except NoVerdict:
                 raise
             except Exception as error:  # the answer's, or ours at what it returned
-                seen += ["raises", type(error).__name__]
+                # What it says tells one error from another; the line is the student's own.
+                what = str(error).split(" (line ")[0] if isinstance(error, AnswerError) else ""
+                seen += ["raises", type(error).__name__, what]
                 continue
             where = [
                 i for i, a in enumerate(args) if isinstance(a, Tensor) and a.is_floating_point()
