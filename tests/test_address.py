@@ -65,9 +65,7 @@ def test_writes_everywhere_once_and_back(root: Path) -> None:
 def test_badge_button_and_first_cell_name_one_tag(root: Path) -> None:
     set_address.write(ELSEWHERE, root)
     texts = contents(root)
-    colab = (
-        "https://colab.research.google.com/github/some-college/course/blob/v2.1/book/00_welcome.ipynb"
-    )
+    colab = "https://colab.research.google.com/github/some-college/course/blob/v2.1/book/00_welcome.ipynb"
     assert f"]({colab})" in texts["README.md"]
     assert "mybinder.org/v2/gh/some-college/course/v2.1?urlpath=" in texts["README.md"]
     clone = "git clone --branch v2.1 https://github.com/some-college/course && cd course"

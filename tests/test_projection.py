@@ -291,7 +291,7 @@ def test_all_pages_are_built_though_a_chapter_fails(
 ) -> None:
     shutil.copy(Path(__file__).parents[1] / "_config.yml", course)
     shutil.copytree(Path(__file__).parents[1] / "book" / "_static", course / "book" / "_static")
-    pages = {"intro.md": "# Welcome\n", "references.bib": ""}
+    pages = {"intro.md": "# Welcome\n", "glossary.md": "# Glossary\n", "references.bib": ""}
     pages["_toc.yml"] = "format: jb-book\nroot: intro\nchapters:\n- file: 01_a\n- file: 03_vae\n"
     for name, text in pages.items():
         (course / "book" / name).write_text(text)
