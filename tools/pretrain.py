@@ -178,7 +178,9 @@ def _classifier() -> tuple[nn.Module, dict[str, Any]]:
     )
 
 
-def _flow(latents: int, couplings: int, hidden: int, lr: float) -> tuple[nn.Module, dict[str, Any]]:
+def _flow(
+    latents: int, steps: int, couplings: int, hidden: int, lr: float
+) -> tuple[nn.Module, dict[str, Any]]:
     """A flow of the codes of faces-vae-LATENTS."""
     name, vae, size, begin = (
         f"faces-flow-{latents}",
@@ -191,7 +193,7 @@ def _flow(latents: int, couplings: int, hidden: int, lr: float) -> tuple[nn.Modu
         model = RealNVP(**arguments)
     images = data.load("faces", size=size, resolution=(64, 64))
     draw = code_sampler(cast(VAE, pretrained.load(vae)), images)
-    fit_density(model, draw, steps=FLOW_STEPS, lr=warmup_cosine(lr, FLOW_STEPS))
+    fit_density(model, draw, steps=steps, lr=warmup_cosine(lr, steps))
     return _of_measuring(
         name,
         "RealNVP",
@@ -202,17 +204,15 @@ def _flow(latents: int, couplings: int, hidden: int, lr: float) -> tuple[nn.Modu
         data="faces",
         resolution=[64, 64],
         images=size,
-        steps=FLOW_STEPS,
+        steps=steps,
         cpu_seconds=round(time.process_time() - begin),
     )
 
 
-FLOW_STEPS = 5_000
 MEASURING = {"faces-reader": _reader, "digits-classifier": _classifier}
 FLOWS = {
-    "faces-flow-3": partial(_flow, 3, couplings=8, hidden=64, lr=2e-3),
-    "faces-flow-32": partial(_flow, 32, couplings=8, hidden=128, lr=1e-3),
-    "faces-flow-100": partial(_flow, 100, couplings=6, hidden=80, lr=1e-3),
+    "faces-flow-3": partial(_flow, 3, 3_000, couplings=8, hidden=64, lr=2e-3),
+    "faces-flow-32": partial(_flow, 32, 5_000, couplings=8, hidden=128, lr=1e-3),
 }
 HERE = MEASURING | FLOWS
 """What `ship` trains itself."""
