@@ -205,7 +205,11 @@ def _folding(g: Generator) -> tuple[Tensor, ...]:
     explanation="The layer moves all points along u_hat, by an amount that depends on w'z alone, "
     "so its Jacobian is the identity plus rank one and its determinant one number.",
     see="chapter 8, 'Exercise 2: a planar layer'",
-    forbids=("coursekit.models.planar_flow.Planar", "coursekit.models.planar_flow.planar_flows"),
+    forbids=(
+        "coursekit.models.planar_flow.Planar",
+        "coursekit.models.planar_flow.planar_flows",
+        "coursekit.models.planar_flow.planar_layer",
+    ),
     fair=("detached",),
 )
 def planar(z, u, w, b):
@@ -320,6 +324,7 @@ def _with_adam(g: Generator) -> tuple[Any, ...]:
     explanation="The mean of log q - log p over points that the flow draws is KL(q || p), and the "
     "noise does not depend on the weights, so the gradient runs through the points.",
     see="chapter 8, 'Exercise 3: fit a flow to a density'",
+    forbids=("coursekit.training.density.divergence_step",),
     fair=("changes its inputs in place",),  # that is what a step does
 )
 def flow_step(flow, optimizer, log_target, z):
@@ -415,7 +420,11 @@ def _both_ways(answer: Answer, net: nn.Module, keep: Tensor, z: Tensor, other: T
     explanation="The kept half is visible on both sides, so scale and shift are known in both "
     "directions; the Jacobian is triangular, and its determinant is the product of the scales.",
     see="chapter 8, 'Exercise 4: a coupling layer'",
-    forbids=("coursekit.models.realnvp.AffineCoupling", "coursekit.models.RealNVP"),
+    forbids=(
+        "coursekit.models.realnvp.AffineCoupling",
+        "coursekit.models.realnvp.CouplingLayer",
+        "coursekit.models.RealNVP",
+    ),
     fair=("detached",),
 )
 class Coupling(nn.Module):
@@ -560,7 +569,11 @@ def _pictures(g: Generator) -> tuple[Any, ...]:
     explanation="The interval of a gray value has the width 1 / levels per pixel, so log P is at "
     "least the average log-density over the noise minus log(levels) per pixel.",
     see="chapter 8, 'Exercise 5: from a density to a probability'",
-    forbids=("coursekit.units.bits_per_dimension", "coursekit.units.nats_per_image"),
+    forbids=(
+        "coursekit.units.bits_per_dimension",
+        "coursekit.units.nats_per_image",
+        "coursekit.units.dequantized",
+    ),
     fair=("detached",),
 )
 def log_probability(images, log_density, levels, generator):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Normal
 from torch.nn import Parameter
 
 from coursekit import require
@@ -74,3 +74,22 @@ def code_sampler(vae: VAE, images: ImageSet, batch_size: int = 500) -> Callable[
         return reparameterize(mu[i], logvar[i])
 
     return draw
+
+
+def divergence_step(
+    flow: Callable[[Tensor], tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    log_target: Callable[[Tensor], Tensor],
+    z: Tensor,
+) -> float:
+    """One step of gradient descent on KL(q || target), q being the density of the flow's points.
+
+    flow: z -> (y, log_det). optimizer: holds its weights. log_target: points (B, D) -> (B,).
+    z: (B, D), draws from N(0, I). Returns the mean of log q(y) - log_target(y), before the step.
+    """
+    y, log_det = flow(z)
+    loss = (Normal(0.0, 1.0).log_prob(z).sum(dim=1) - log_det - log_target(y)).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()

@@ -7,12 +7,15 @@ from coursekit.viz.explorer import latent_explorer
 from coursekit.viz.images import show_images, show_rows
 from coursekit.viz.latents import show_latents, tsne
 from coursekit.viz.panels import show_panels
+from coursekit.viz.plane import grid_lines, grid_points, show_plane
 from coursekit.viz.points import show_points
 from coursekit.viz.seeds import show_seeds
 from coursekit.viz.widgets import explore
 
 __all__ = [
     "explore",
+    "grid_lines",
+    "grid_points",
     "latent_explorer",
     "plot_history",
     "show_bounds",
@@ -23,6 +26,7 @@ __all__ = [
     "show_latents",
     "show_manifold",
     "show_panels",
+    "show_plane",
     "show_points",
     "show_rows",
     "show_seeds",

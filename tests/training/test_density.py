@@ -7,7 +7,7 @@ import torch
 
 from coursekit import data
 from coursekit.models import RealNVP, SmallConvVAE
-from coursekit.training import code_sampler, fit_density
+from coursekit.training import code_sampler, divergence_step, fit_density
 
 
 def shifted(count):
@@ -51,3 +51,20 @@ def test_codes_are_draws_from_the_posteriors_of_random_images():
     near = torch.cdist(draw(50), mu).min(dim=1)
     assert near.values.max() < 1e-3
     assert set(near.indices.tolist()) == {0, 1, 2}
+
+
+def test_a_step_goes_down_the_divergence_from_a_gaussian():
+    """Of y = m + z against N(3, I), whose KL divergence is (m - 3)^2 / 2."""
+    m = torch.zeros(1, requires_grad=True)
+    z = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0))
+
+    def flow(noise):
+        return m + noise, torch.zeros(len(noise))
+
+    def target(y):
+        return torch.distributions.Normal(3.0, 1.0).log_prob(y).sum(1)
+
+    losses = [divergence_step(flow, torch.optim.SGD([m], lr=0.5), target, z) for _ in range(20)]
+    assert losses[0] == pytest.approx(4.5, abs=0.2)
+    assert losses[-1] == pytest.approx(0, abs=0.05)
+    assert m.item() == pytest.approx(3, abs=0.1)
