@@ -433,8 +433,7 @@ class Coupling(nn.Module):
     net: from (B, D) to (B, 2D): D numbers s, then D shifts t. It is shown the kept coordinates,
     with 0 in the place of the others. keep: (D,) bool, True where a coordinate stays.
     A coordinate that moves becomes z exp(tanh(s)) + t.
-    forward(z): z (B, D). Returns (y, log_det), of shapes (B, D) and (B,).
-    inverse(y): y (B, D). Returns z (B, D), with forward(z) = y.
+    forward: z (B, D) -> (y, log_det), of shapes (B, D) and (B,). inverse: y (B, D) -> z (B, D).
     """
 
     def __init__(self, net, keep):
