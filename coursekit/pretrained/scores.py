@@ -116,7 +116,8 @@ def _prior(flow: RealNVP, vae: VAE, test: ImageSet) -> Scores:
         draws = [q.sample() for _ in range(DRAWS)]
         rates = [(q.log_prob(z) - prior.log_prob(z)).mean().item() for z in draws]
         closed = torch.distributions.kl_divergence(q, vae.prior).mean().item()
-        fresh = data.load(test.name, "validation", IMAGES, tuple(test.images.shape[2:]))
+        height, width = test.images.shape[2:]
+        fresh = data.load(test.name, "validation", IMAGES, (height, width))
         others = vae.decode(vae.posterior(fresh.images.float() / 255).sample()).sigmoid()
     return {
         "KL to the standard Gaussian": closed,
