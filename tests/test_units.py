@@ -11,7 +11,7 @@ import torch
 from torch.distributions import Categorical, Uniform
 
 from coursekit import pretrained
-from coursekit.units import bits_per_dimension, nats_per_image
+from coursekit.units import bits_per_dimension, dequantized, nats_per_image
 
 PAGE = Path(__file__).parents[1] / "book" / "units.md"
 
@@ -75,3 +75,15 @@ def test_the_figures_of_the_page() -> None:
     assert round(math.exp(10), -3) == 22_000
     assert f"{pretrained.card('digits-vae-2')['scores']['negative ELBO']:.1f}" == "147.9"
     assert f"{pretrained.card('faces-vae-32')['scores']['negative ELBO']:.1f}" == "6765.0"
+
+
+def test_dequantized_counts_the_width_of_a_level() -> None:
+    images = torch.randint(16, (3, 1, 2, 2), generator=torch.Generator().manual_seed(0))
+
+    def uniform(x: torch.Tensor) -> torch.Tensor:
+        assert ((x >= 0) & (x < 1)).all()
+        assert ((x * 16).floor() == images).all()
+        return torch.zeros(len(x))
+
+    found = dequantized(images, uniform, 16, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(found, torch.full((3,), -4 * math.log(16)))

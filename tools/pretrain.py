@@ -5,7 +5,8 @@
 
 `train` does what `coursekit train NAME` does, and notes commit, machine and CPU-seconds beside the
 checkpoints, over all parts of a run that was interrupted. The models that measure others,
-faces-reader and digits-classifier, are trained by `ship` itself, in a few minutes.
+faces-reader and digits-classifier, and the flows of codes, faces-flow-3 and others, are trained by
+`ship` itself, in a few minutes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import chapters
 import torch
@@ -25,8 +27,16 @@ from coursekit import data, metrics, pretrained
 from coursekit.data import faces
 from coursekit.files import replacing
 from coursekit.metrics.reader import factor_reader
-from coursekit.pretrained.scores import measure, rebuilt, sampled
-from coursekit.training import load_checkpoint, load_weights
+from coursekit.models import VAE, RealNVP
+from coursekit.noise import seeded
+from coursekit.pretrained.scores import decoded, measure, rebuilt, sampled
+from coursekit.training import (
+    code_sampler,
+    fit_density,
+    load_checkpoint,
+    load_weights,
+    warmup_cosine,
+)
 from coursekit.training.recipes import train
 from coursekit.training.shipped import SHIPPED, Architecture
 from coursekit.viz import show_images, show_rows
@@ -60,8 +70,8 @@ def run(name: str, folder: Path, seed: int = 0) -> None:
 
 def ship(name: str, folder: Path, seed: int = 0) -> None:
     """Write weights and card into the package, and the picture of the gallery."""
-    if name in MEASURING:
-        model, about = MEASURING[name]()
+    if name in HERE:
+        model, about = HERE[name]()
     else:
         model, about = trained(name, folder, seed)
     path = pretrained.WEIGHTS / f"{name}.pt"
@@ -168,7 +178,44 @@ def _classifier() -> tuple[nn.Module, dict[str, Any]]:
     )
 
 
+def _flow(
+    latents: int, steps: int, couplings: int, hidden: int, lr: float
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A flow of the codes of faces-vae-LATENTS."""
+    name, vae, size, begin = (
+        f"faces-flow-{latents}",
+        f"faces-vae-{latents}",
+        20_000,
+        time.process_time(),
+    )
+    arguments = {"dim": latents, "couplings": couplings, "hidden": hidden}
+    with seeded(0):
+        model = RealNVP(**arguments)
+    images = data.load("faces", size=size, resolution=(64, 64))
+    draw = code_sampler(cast(VAE, pretrained.load(vae)), images)
+    fit_density(model, draw, steps=steps, lr=warmup_cosine(lr, steps))
+    return _of_measuring(
+        name,
+        "RealNVP",
+        f"flow of the codes of {vae} (Dinh, Sohl-Dickstein and Bengio, 2017)",
+        model,
+        arguments,
+        **{"codes of": vae},
+        data="faces",
+        resolution=[64, 64],
+        images=size,
+        steps=steps,
+        cpu_seconds=round(time.process_time() - begin),
+    )
+
+
 MEASURING = {"faces-reader": _reader, "digits-classifier": _classifier}
+FLOWS = {
+    "faces-flow-3": partial(_flow, 3, 3_000, couplings=8, hidden=64, lr=2e-3),
+    "faces-flow-32": partial(_flow, 32, 5_000, couplings=8, hidden=128, lr=1e-3),
+}
+HERE = MEASURING | FLOWS
+"""What `ship` trains itself."""
 
 
 def _picture(name: str, model: nn.Module, about: dict[str, Any]) -> None:
@@ -176,6 +223,10 @@ def _picture(name: str, model: nn.Module, about: dict[str, Any]) -> None:
     size = tuple(about["resolution"])
     test = data.load(about["data"], "test", 8, size, fixed=about.get("fixed"))
     x = test.images.float() / 255
+    if isinstance(model, RealNVP):
+        vae = cast(VAE, pretrained.load(about["codes of"]))
+        _save(show_images(decoded(vae, model, 32), columns=8), PICTURES / f"{name}-samples.png")
+        return
     if hasattr(model, "encode"):
         rows = {"test": x, "rebuilt": rebuilt(model, x)}
         _save(show_rows(rows), PICTURES / f"{name}-rebuilt.png")
@@ -190,7 +241,7 @@ def _save(figure: Any, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for command, names in (("train", list(SHIPPED)), ("ship", [*SHIPPED, *MEASURING])):
+    for command, names in (("train", list(SHIPPED)), ("ship", [*SHIPPED, *HERE])):
         sub = commands.add_parser(command)
         sub.add_argument("name", choices=names)
         sub.add_argument("--seed", type=int, default=0, help="of data, weights and training; 0")

@@ -135,3 +135,10 @@ class PlanarFlowVAE(ConvVAE):
         u, w, b = parameters.split([self.latent_dim, self.latent_dim, 1], dim=-1)
         flows = planar_flows(u, w, b.squeeze(-1))
         return TransformedDistribution(base, flows, validate_args=False)
+
+
+def planar_layer(z: Tensor, u: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """A planar flow at points z (B, L): f(z), (B, L), and log |det| of its Jacobian, (B,)."""
+    flow = Planar(u, w, b, cache_size=0)
+    y = flow(z)
+    return y, flow.log_abs_det_jacobian(z, y)

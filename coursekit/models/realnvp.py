@@ -85,3 +85,23 @@ class RealNVP(nn.Module):
         ]
         base = Independent(Normal(0 * one, one, validate_args=False), 1)
         return TransformedDistribution(base, layers)
+
+
+class CouplingLayer(nn.Module):
+    """The same layer as a network: z -> (y, log |det|), with an inverse. For flows built by hand.
+
+    net, keep: as in AffineCoupling. z: (B, D). Returns: (B, D) and (B,); `inverse` returns (B, D).
+    """
+
+    def __init__(self, net: nn.Module, keep: Tensor) -> None:
+        super().__init__()
+        self.net = net
+        self.transform = AffineCoupling(net, keep, cache_size=0)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.transform(z)
+        return y, self.transform.log_abs_det_jacobian(z, y)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """The z with forward(z) = y."""
+        return self.transform._inverse(y)

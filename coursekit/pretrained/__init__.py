@@ -15,9 +15,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from coursekit import models
+from coursekit import models, recorded
 from coursekit.files import json_names, read_json
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 
@@ -60,6 +61,20 @@ def load(name: str) -> nn.Module:
     load_weights(
         model, {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}, path
     )
+    return model.eval().requires_grad_(False)
+
+
+def plane(name: str) -> nn.Module:
+    """A small flow of the plane, "banana" (PlanarFlow) or "moons" (RealNVP), as it was recorded.
+
+    Raises ValueError for other names.
+    """
+    there = recorded.load("plane-flows")["figures"]
+    if not isinstance(about := there.get(name), dict):
+        raise ValueError(f"there is no flow {name!r}: the names are banana and moons")
+    model = build(about["model"], about["arguments"])
+    weights = {key: torch.tensor(value) for key, value in about["weights"].items()}
+    model.load_state_dict(model.state_dict() | weights)
     return model.eval().requires_grad_(False)
 
 

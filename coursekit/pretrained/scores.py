@@ -15,6 +15,7 @@ from coursekit.metrics.evaluation import evaluating
 from coursekit.metrics.features import Classifier
 from coursekit.metrics.reader import FactorReader, agreement, difference
 from coursekit.models.gan import GAN
+from coursekit.models.realnvp import RealNVP
 from coursekit.models.vae import VAE
 
 IMAGES = 500
@@ -35,6 +36,8 @@ def measure(model: nn.Module, about: dict[str, Any]) -> Scores:
     if isinstance(model, Classifier):
         labels = cast(Tensor, test.labels)
         return {"accuracy": metrics.label_accuracy(metrics.predict(model, test), labels)}
+    if isinstance(model, RealNVP):
+        return _prior(model, cast(VAE, pretrained.load(about["codes of"])), test)
     scores: Scores = {}
     if isinstance(model, VAE):
         scores |= _likelihood(model, test)
@@ -101,13 +104,46 @@ def _share(reader: FactorReader, read: dict[str, Tensor], test: ImageSet) -> flo
     return fmean(agreement(reader.factors, read, test.factors).values())
 
 
+DRAWS = 20
+"""Codes of each test image, by which a flow is scored."""
+
+
+def _prior(flow: RealNVP, vae: VAE, test: ImageSet) -> Scores:
+    """A flow as the prior of a VAE: the KL of test images to it, and its samples, decoded."""
+    prior = flow.distribution()
+    with evaluating(flow):
+        q = vae.posterior(test.images.float() / 255)
+        draws = [q.sample() for _ in range(DRAWS)]
+        rates = [(q.log_prob(z) - prior.log_prob(z)).mean().item() for z in draws]
+        closed = torch.distributions.kl_divergence(q, vae.prior).mean().item()
+        height, width = test.images.shape[2:]
+        fresh = data.load(test.name, "validation", IMAGES, (height, width))
+        others = vae.decode(vae.posterior(fresh.images.float() / 255).sample()).sigmoid()
+    return {
+        "KL to the standard Gaussian": closed,
+        "KL to the flow": fmean(rates),
+        "difference of the samples' factors": _apart(decoded(vae, flow), test),
+        "the same of codes of other real faces": _apart(others, test),
+    }
+
+
+def decoded(vae: VAE, flow: RealNVP, count: int = IMAGES) -> Tensor:
+    """Images (count, C, H, W) of codes that the flow draws."""
+    with evaluating(flow):
+        return vae.decode(flow.distribution().sample(torch.Size([count]))).sigmoid()
+
+
+def _apart(images: Tensor, test: ImageSet) -> float:
+    """How differently the factors of two sets of faces are distributed, averaged over factors."""
+    reader = cast(FactorReader, pretrained.load("faces-reader"))
+    return fmean(difference(reader.factors, reader.read(images), reader.read(test)).values())
+
+
 def _samples(model: VAE | GAN, test: ImageSet) -> Scores:
     """Samples from the prior beside test images."""
     images, labels = sampled(model, IMAGES)
     if test.name == "faces":
-        reader = cast(FactorReader, pretrained.load("faces-reader"))
-        apart = difference(reader.factors, reader.read(images), reader.read(test))
-        return {"difference of the samples' factors": fmean(apart.values())}
+        return {"difference of the samples' factors": _apart(images, test)}
     if test.name != "digits":
         return {}
     classifier = cast(Classifier, pretrained.load("digits-classifier"))

@@ -4,6 +4,7 @@ from coursekit.training.adversarial import alternating_step, fit_adversaries, ga
 from coursekit.training.callbacks import tensorboard
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from coursekit.training.cost import multiply_adds
+from coursekit.training.density import code_sampler, divergence_step, fit_density
 from coursekit.training.ema import move_average
 from coursekit.training.latents import fit_latents, infer_latents
 from coursekit.training.loop import evaluate, fit, one_epoch
@@ -12,10 +13,13 @@ from coursekit.training.schedules import warmup_cosine
 
 __all__ = [
     "alternating_step",
+    "code_sampler",
     "default_device",
+    "divergence_step",
     "evaluate",
     "fit",
     "fit_adversaries",
+    "fit_density",
     "fit_latents",
     "gan_losses",
     "infer_latents",

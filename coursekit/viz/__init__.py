@@ -11,6 +11,7 @@ from coursekit.viz.gap import elbo_gap
 from coursekit.viz.images import show_images, show_rows
 from coursekit.viz.latents import show_latents, tsne
 from coursekit.viz.panels import show_panels
+from coursekit.viz.plane import grid_lines, grid_points, show_plane
 from coursekit.viz.points import show_points
 from coursekit.viz.rate import rate_distortion
 from coursekit.viz.seeds import show_seeds
@@ -21,6 +22,8 @@ __all__ = [
     "explore",
     "flow_layers",
     "gan_game",
+    "grid_lines",
+    "grid_points",
     "latent_dials",
     "latent_explorer",
     "plot_history",
@@ -33,6 +36,7 @@ __all__ = [
     "show_latents",
     "show_manifold",
     "show_panels",
+    "show_plane",
     "show_points",
     "show_rows",
     "show_seeds",

@@ -7,8 +7,8 @@ import torch
 from torch.distributions import Normal
 
 from coursekit.models.iaf import IAFVAE, AutoregressiveNet, InverseAutoregressive, Reverse
-from coursekit.models.planar_flow import Planar, PlanarFlow, PlanarFlowVAE
-from coursekit.models.realnvp import AffineCoupling, RealNVP
+from coursekit.models.planar_flow import Planar, PlanarFlow, PlanarFlowVAE, planar_layer
+from coursekit.models.realnvp import AffineCoupling, CouplingLayer, RealNVP
 from coursekit.objectives import elbo_from_distributions, iwae
 
 DIM = 4
@@ -89,6 +89,21 @@ def test_planar_flow_survives_extreme_parameters():
     # w = 0: a shift by u tanh(b) = 0, of determinant 1.
     torch.testing.assert_close(y[2], z[2])
     assert log_det[2] == 0
+
+
+def test_layers_for_flows_built_by_hand_are_the_transforms():
+    f, z = planar(), torch.randn(5, DIM, generator=generator(6), dtype=torch.float64)
+    u, w = torch.randn(2, DIM, generator=generator(0), dtype=torch.float64)
+    y, log_det = planar_layer(z, u, w, torch.tensor(0.3, dtype=torch.float64))
+    torch.testing.assert_close(y, f(z))
+    torch.testing.assert_close(log_det, f.log_abs_det_jacobian(z, y))
+    g = coupling()
+    layer = CouplingLayer(g.net, g.keep)
+    y, log_det = layer(z)
+    torch.testing.assert_close(y, g(z))
+    torch.testing.assert_close(log_det, g.log_abs_det_jacobian(z, y))
+    torch.testing.assert_close(layer.inverse(y), z)
+    assert list(layer.parameters())
 
 
 def grid(limit, count):
