@@ -160,7 +160,7 @@ SHIPPED: dict[str, Recipe] = {
         "hierarchical VAE: the U-Net with stochastic skip connections",
         HierarchicalVAE,
         hierarchical_loss(rising(1.0)),
-        epochs=4,
+        epochs=3,
     ),
     "digits-vae-2": _digits(
         "VAE of digits, 2 latents",
