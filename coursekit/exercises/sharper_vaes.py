@@ -154,6 +154,7 @@ def _levels(g: Generator, scale: float = 0.0) -> tuple[Any, ...]:
     explanation="Each level gets the Gaussian's mass in its bin, and the two outermost levels get "
     "the tails, so the 256 probabilities add up to 1.",
     see="chapter 7, 'Exercise 2: from a density to a probability'",
+    forbids=("coursekit.units.gaussian_level_nats",),
     fair=("detached", "in float16", "in bfloat16"),
 )
 def level_nats(x, mean, scale):
@@ -600,8 +601,8 @@ verdict = FreeText(
     "One point: a KL of 0 means that the code holds nothing, so the model cannot generate; its "
     "loss is no bound on -log p(x), because the decoder is given the image's maps, and it must not "
     "be compared with the others. One point: two or more measurements, such as active units, "
-    "samples from the prior, exchanged codes. One point: what to add (samples, a bound without the maps, "
-    "stochastic skips, or a plain VAE of the same size) or a use in which the input is there "
+    "samples from the prior, exchanged codes. One point: what to add (samples, a bound without the "
+    "maps, stochastic skips, or a plain VAE of the same size) or a use in which the input is there "
     "(segmentation, denoising, inpainting, super-resolution).",
     3,
 )
