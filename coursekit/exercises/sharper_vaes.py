@@ -42,7 +42,7 @@ def _filled(g: Generator, module: nn.Module, scale: float = 0.5) -> nn.Module:
             hidden="Try mean = x + 0.01 * noise. A density may be larger than 1.",
             inputs=lambda g: (x := rand(g, 3, 1, 4, 4), x + 0.01 * randn(g, 3, 1, 4, 4)),
         ),
-        gradients(1),
+        gradients(wrt=("mean",)),
         untouched(),
     ),
     mistakes={
@@ -340,6 +340,7 @@ def _coded(g: Generator, count: int = 5) -> tuple[Any, ...]:
     explanation="Only the code is exchanged, so the difference of both costs is what the code is "
     "worth to the decoder.",
     see="chapter 7, 'Exercise 4: exchange the codes'",
+    forbids=("coursekit.metrics.bounds.cost_of_swap",),
     fair=("detached",),
 )
 def cost_of_swap(encode, decode, x):
@@ -381,7 +382,7 @@ def _layers(g: Generator, seen: bool = True) -> tuple[Any, ...]:
             name="draws from the prior where there is no image",
             inputs=lambda g: _layers(g, seen=False),
         ),
-        gradients(0, 1),
+        gradients(wrt=("h", "skip")),
         values(
             name="has a KL of 0 where posterior and prior agree",
             hidden="Try layers whose weights are 0. Both Gaussians are then N(0, 1).",
@@ -517,7 +518,7 @@ def _passed(g: Generator, seen: bool = True) -> tuple[Any, ...]:
             name="generates where there is no image",
             inputs=lambda g: _passed(g, seen=False),
         ),
-        gradients(0),
+        gradients(wrt=("h",)),
         untouched(),
     ),
     mistakes={
