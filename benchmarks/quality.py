@@ -4,7 +4,6 @@
     python benchmarks/quality.py binary-mnist --steps 40000
     python benchmarks/quality.py grey-mnist     # the MLP VAE that everybody knows
     python benchmarks/quality.py autodecoders   # Fashion-MNIST, codes found by optimization
-    python benchmarks/quality.py ladder         # five attempts at a sharp VAE, faces 64x64
 
 Defaults are the full benchmark; --size and --epochs make it smaller, and are recorded. MNIST and
 Fashion-MNIST are read from COURSEKIT_DATA. Threads: one, unless OMP_NUM_THREADS says otherwise.
@@ -236,43 +235,6 @@ def autodecoders(args: argparse.Namespace) -> None:
         )
 
 
-# --- five attempts at a sharp VAE -----------------------------------------------------------------
-
-
-def ladder(args: argparse.Namespace) -> None:
-    test = data.load("faces", "test", size=min(500, args.size or 500), resolution=(64, 64))
-    judge_set = data.load("faces", size=2_000, resolution=(64, 64))
-    figures, spent = [], {}
-    for number in args.only:
-        extra = {"size": args.size, "seed": args.seed, "device": "cpu"}
-        for name in ("epochs", "batch_size", "lr"):
-            if getattr(args, name) is not None:
-                extra[name] = getattr(args, name)
-        with cpu_seconds(spent, f"attempt {number}"):
-            model, history = recipes.train(f"ladder-{number}", **extra)
-        images, judged = (s.greyscale() if number == 1 else s for s in (test, judge_set))
-        last = history.iloc[-1]
-        units = metrics.active_units(model, images)
-        judge = metrics.classifier(judged, progress=False)
-        with torch.no_grad():
-            torch.manual_seed(args.seed)
-            codes = model.eval().prior.sample((len(images),))
-            samples = torch.cat([model.likelihood(z).mean for z in codes.split(100)])
-        real, fake = (metrics.extract(judge, x) for x in (images, samples))
-        name = f"faces 64x64, attempt {number}"
-        figures += [
-            figure(f"{name}: reconstruction, nats", last.validation_reconstruction),
-            figure(f"{name}: KL, nats", last.validation_kl, *_ladder_reference(number)),
-            figure(f"{name}: active units of {model.latent_dim}", units.active),
-            figure(f"{name}: feature distance of samples", metrics.frechet_distance(real, fake)),
-        ]
-    save("ladder", args, spent, figures, test_images=len(test))
-
-
-def _ladder_reference(number: int) -> tuple[float, str] | tuple[()]:
-    return (0.0001, "course report, attempt 5, called its best model") if number == 5 else ()
-
-
 # --- results --------------------------------------------------------------------------------------
 
 
@@ -287,7 +249,7 @@ def save(
     print(tables.quality(rows))
 
 
-BENCHMARKS = (binary_mnist, grey_mnist, autodecoders, ladder)
+BENCHMARKS = (binary_mnist, grey_mnist, autodecoders)
 
 
 def _name(function: Callable[..., None]) -> str:
@@ -310,10 +272,6 @@ def main() -> None:
             command.add_argument("--test-size", type=int, default=512)
             command.add_argument("--test-epochs", type=int, default=300)
             command.add_argument("--only", nargs="+", choices=PUBLISHED)
-        if function is ladder:
-            command.add_argument("--only", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-            command.add_argument("--batch-size", type=int)
-            command.add_argument("--lr", type=float)
     args = parser.parse_args()
     args.commit = record.source(args.draft)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

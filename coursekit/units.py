@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from coursekit import require
 
@@ -54,6 +55,40 @@ def dequantized(
         bits_per_dimension(-log_density((images + noise) / levels), images.shape[1:], levels),
         images.shape[1:],
     )
+
+
+def gaussian_level_nats(x: Tensor, mean: Tensor, scale: float) -> Tensor:
+    """-log of the probability of gray levels under Gaussian pixels, in nats per image: (B,).
+
+    x: (B, ...), gray levels k / 255 with k = 0 … 255, in double precision. mean: the same shape.
+    A level gets the mass of N(mean, scale^2) in its bin, which reaches half-way to its neighbors;
+    the bins of 0 and 1 reach to infinity. A probability below 1e-12 is taken as 1e-12.
+    """
+    require.same_shape(x=x, mean=mean)
+    p = Normal(mean, scale)
+    upper = p.cdf(x + 0.5 / 255).masked_fill(x == 1, 1.0)
+    lower = p.cdf(x - 0.5 / 255).masked_fill(x == 0, 0.0)
+    return -(upper - lower).clamp(min=1e-12).log().flatten(1).sum(dim=1)
+
+
+def bernoulli_level_nats(x: Tensor, logits: Tensor) -> Tensor:
+    """-log of the probability of gray levels when a cross-entropy is made a distribution: (B,).
+
+    x: (B, ...), gray levels k / 255 with k = 0 … 255. logits: the same shape. Each of the 256
+    levels gets a share proportional to exp(-cross-entropy), and the shares are divided by their
+    sum, the geometric series of exp(logit * k / 255). Nats, summed over the image. (With a density
+    on [0, 1] in place of the levels: the continuous Bernoulli of Loaiza-Ganem and Cunningham,
+    2019.)
+    """
+    require.same_shape(x=x, logits=logits)
+    half = logits.double().abs().clamp(min=1e-9) / 510  # sum = exp(255 half) sinh(256 half) / ...
+    log_sum = logits.double() / 2 + _log_sinh(256 * half) - _log_sinh(half)
+    return (log_sum - x * logits).flatten(1).sum(dim=1)
+
+
+def _log_sinh(a: Tensor) -> Tensor:
+    """log sinh(a) for a > 0, without overflow."""
+    return a + (-(-2 * a).expm1()).log() - math.log(2)
 
 
 def _dimensions(image_shape: Sequence[int]) -> int:

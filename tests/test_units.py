@@ -11,7 +11,13 @@ import torch
 from torch.distributions import Categorical, Uniform
 
 from coursekit import pretrained
-from coursekit.units import bits_per_dimension, dequantized, nats_per_image
+from coursekit.units import (
+    bernoulli_level_nats,
+    bits_per_dimension,
+    dequantized,
+    gaussian_level_nats,
+    nats_per_image,
+)
 
 PAGE = Path(__file__).parents[1] / "book" / "units.md"
 
@@ -87,3 +93,21 @@ def test_dequantized_counts_the_width_of_a_level() -> None:
 
     found = dequantized(images, uniform, 16, torch.Generator().manual_seed(1))
     torch.testing.assert_close(found, torch.full((3,), -4 * math.log(16)))
+
+
+def test_the_levels_of_a_normalized_cross_entropy_have_probabilities() -> None:
+    logits = torch.tensor([-30.0, -2.0, -1e-4, 0.0, 0.7, 40.0], dtype=torch.float64)
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    x, t = levels[:, None].expand(256, 6), logits.expand(256, 6)
+    nats = torch.stack([bernoulli_level_nats(x[:, [i]], t[:, [i]]) for i in range(6)], dim=1)
+    torch.testing.assert_close((-nats).exp().sum(0), torch.ones(6, dtype=torch.float64))
+    expected = -(x * t).log_softmax(dim=0)
+    torch.testing.assert_close(nats, expected)
+
+
+def test_the_levels_of_a_gaussian_have_probabilities_and_agree_with_its_density() -> None:
+    levels = (torch.arange(256, dtype=torch.float64) / 255)[:, None]
+    nats = gaussian_level_nats(levels, torch.full_like(levels, 0.4), 0.05)
+    torch.testing.assert_close((-nats).exp().sum(), torch.ones((), dtype=torch.float64))
+    density = -torch.distributions.Normal(0.4, 0.05).log_prob(levels[60:140, 0])
+    torch.testing.assert_close(nats[60:140], density + math.log(255), rtol=0, atol=0.01)

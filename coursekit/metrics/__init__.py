@@ -1,6 +1,6 @@
 """What is measured: likelihood bounds, sample quality, disentanglement. Functions of arrays."""
 
-from coursekit.metrics.bounds import active_units, elbo, encode, iwae
+from coursekit.metrics.bounds import active_units, cost_of_swap, elbo, encode, iwae
 from coursekit.metrics.disentanglement import (
     dci,
     factor_vae_score,
@@ -30,6 +30,7 @@ from coursekit.metrics.neighbors import (
 __all__ = [
     "active_units",
     "classifier",
+    "cost_of_swap",
     "dci",
     "density_coverage",
     "diversity",

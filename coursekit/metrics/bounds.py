@@ -5,11 +5,13 @@ back, so that a mean has its standard error, `values.std() / len(values) ** 0.5`
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from coursekit import require
 from coursekit.data import ImageSet
@@ -153,6 +155,24 @@ def active_units(
         raise ValueError(f"data holds {len(a)} image, but a variance over images needs at least 2")
     activity = ((a - a.mean(0)) * (b - b.mean(0))).sum(0) / (len(a) - 1)
     return ActiveUnits(int((activity > threshold).sum()), activity)
+
+
+def cost_of_swap(
+    encode: Callable[[Tensor], tuple[Tensor, Sequence[Tensor]]],
+    decode: Callable[[Tensor, Sequence[Tensor]], Tensor],
+    x: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of x with its own codes, and with those of the images before: nats per image.
+
+    encode: images (B, C, H, W) -> the code (B, L) and the encoder's maps. decode: both -> logits.
+    Every image keeps its own maps, so that equal costs show a decoder that ignores the code.
+    """
+    z, maps = encode(x)
+    logits = (decode(code, maps) for code in (z, z.roll(1, 0)))
+    own, swapped = (
+        F.binary_cross_entropy_with_logits(t, x, reduction="sum") / len(x) for t in logits
+    )
+    return own, swapped
 
 
 def _exact_kl(q: Distribution, p: Distribution) -> Tensor | None:

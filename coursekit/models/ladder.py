@@ -10,12 +10,23 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from coursekit import require
+from coursekit.models.attention import SelfAttention
 from coursekit.models.gaussian_vae import GaussianVAE
-from coursekit.models.vae import VAE, ConvVAE, bernoulli, gaussian, halved_sizes
+from coursekit.models.vae import (
+    VAE,
+    ConvVAE,
+    bernoulli,
+    downsample,
+    gaussian,
+    halved_sizes,
+    upsample,
+)
 
 
-def attempt(number: int) -> VAE:
+def attempt(number: int, narrow: bool = False) -> VAE:
     """The model of one of the five attempts, for images of 64 x 64, untrained.
+
+    narrow: with fewer channels and latents, for a training of minutes on one core.
 
     1. small and grey: ConvVAE, two blocks, latent 20
     2. deeper, in color, latent 128, squared error: GaussianVAE of variance 1/2
@@ -25,15 +36,57 @@ def attempt(number: int) -> VAE:
     """
     require.between("number", number, 1, 5)
     grey, color = (1, 64, 64), (3, 64, 64)
+    widths = NARROW if narrow else (32, 64, 128, 256, 512)
+    latent_dim = 32 if narrow else 128
     if number == 1:
-        return ConvVAE(grey, 20, widths=(32, 64))
+        return ConvVAE(grey, 20, widths[:2])
     if number == 2:
-        return GaussianVAE(color, 128, scale=math.sqrt(0.5))
+        return GaussianVAE(color, latent_dim, widths[:4], scale=math.sqrt(0.5))
     if number == 3:
-        return ConvVAE(color, 128)
+        return ConvVAE(color, latent_dim, widths[:4])
     if number == 4:
-        return ConvVAE(color, 128, widths=(32, 64, 128, 256, 512))
-    return SkipVAE(color, 256)
+        return ConvVAE(color, latent_dim, widths)
+    return SkipVAE(color, 32, NARROW[:4]) if narrow else SkipVAE(color, 256)
+
+
+NARROW = (16, 32, 64, 96, 128)
+"""Channels of the narrow versions, block by block."""
+
+
+def block_vae(
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    widths: Sequence[int],
+    residual: bool = False,
+    attention: bool = False,
+) -> VAE:
+    """A convolutional VAE of exchangeable blocks, to measure what each kind of block adds.
+
+    Each encoder block halves the image, each decoder block doubles it. residual: a `ResidualBlock`
+    in place of each convolution. attention: a `SelfAttention` layer on the smallest map but one,
+    in the encoder and in the decoder.
+    """
+    channels, *size = image_shape
+    *sizes, bottom = halved_sizes((size[0], size[1]), len(widths))
+    require.at_least("number of widths", len(widths), 2)
+    features = widths[-1] * math.prod(bottom)
+    down: list[nn.Module] = [
+        ResidualBlock(a, b, stride=2) if residual else downsample(a, b)
+        for a, b in itertools.pairwise((channels, *widths))
+    ]
+    up: list[nn.Module] = [
+        nn.Sequential(nn.Upsample(to), ResidualBlock(a, b)) if residual else upsample(a, b, to)
+        for (a, b), to in zip(
+            itertools.pairwise((*reversed(widths), widths[0])), reversed(sizes), strict=True
+        )
+    ]
+    if attention:
+        down.insert(-1, SelfAttention(widths[-2]))
+        up.insert(1, SelfAttention(widths[-2]))
+    first = nn.Sequential(nn.Linear(latent_dim, features), nn.Unflatten(1, (widths[-1], *bottom)))
+    decoder = nn.Sequential(first, *up, nn.Conv2d(widths[0], channels, 3, padding=1))
+    encoder = nn.Sequential(*down, nn.Flatten())
+    return VAE(image_shape, latent_dim, encoder, features, decoder)
 
 
 class SkipVAE(VAE):
@@ -113,6 +166,11 @@ class SkipVAE(VAE):
             h = F.interpolate(h, size=size)
             h = merge(h if skip is None else torch.cat([h, skip], dim=1))
         return self.to_logits(h)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Mean images (B, C, H, W) of the posterior means and the images' own maps."""
+        mu, _, maps = self.encode_with_maps(x)
+        return self.decode(mu, maps).sigmoid()
 
     def through_skips(self, x: Tensor) -> tuple[Distribution, Callable[[Tensor], Distribution]]:
         """q(z|x), and p(x|z, maps of x): the two that stood in its loss as if it were an ELBO.

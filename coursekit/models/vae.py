@@ -52,6 +52,10 @@ class VAE(nn.Module):
         require.shape("z", z, "B", self.latent_dim)
         return self.decoder(z)
 
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Mean images (B, C, H, W) of the posterior means of images (B, C, H, W)."""
+        return self.decode(self.encode(x)[0]).sigmoid()
+
     @property
     def prior(self) -> Distribution:
         """p(z) = N(0, I): event shape (L,)."""

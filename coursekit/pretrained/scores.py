@@ -15,6 +15,8 @@ from coursekit.metrics.evaluation import evaluating
 from coursekit.metrics.features import Classifier
 from coursekit.metrics.reader import FactorReader, agreement, difference
 from coursekit.models.gan import GAN
+from coursekit.models.hierarchical import HierarchicalVAE
+from coursekit.models.ladder import SkipVAE
 from coursekit.models.realnvp import RealNVP
 from coursekit.models.vae import VAE
 
@@ -54,18 +56,36 @@ def _likelihood(model: VAE, test: ImageSet) -> Scores:
     elbo, reconstruction, kl = (part.mean().item() for part in metrics.elbo(model, test))
     x = test.images.double() / 255
     floor = F.binary_cross_entropy(x, x, reduction="none").sum((1, 2, 3)).mean().item()
-    return {
+    scores = {
         "negative ELBO": -elbo,
         "reconstruction above the entropy floor": reconstruction - floor,
         "KL": kl,
-        "active units": float(metrics.active_units(model, test).active),
     }
+    if isinstance(model, HierarchicalVAE):
+        groups = _kl_of_groups(model, test)
+        return scores | {f"KL of group {i}": v for i, v in enumerate(groups, start=1)}
+    if isinstance(model, SkipVAE):  # above: as it generates, with maps of zeros
+        beside = _through_skips(model, test) - floor
+        scores["reconstruction with the image's maps above the entropy floor"] = beside
+    return scores | {"active units": float(metrics.active_units(model, test).active)}
+
+
+def _kl_of_groups(model: HierarchicalVAE, test: ImageSet) -> list[float]:
+    with evaluating(model, 0):
+        return model.terms(test.images.float() / 255)[1].mean(dim=0).tolist()
+
+
+def _through_skips(model: SkipVAE, test: ImageSet) -> float:
+    x = test.images.float() / 255
+    with evaluating(model, 0):
+        posterior, likelihood = model.through_skips(x)
+        return -likelihood(posterior.sample()).log_prob(x).mean().item()
 
 
 def rebuilt(model: VAE, x: Tensor) -> Tensor:
     """Mean images of the posterior means of images (B, C, H, W) in [0, 1]."""
     with evaluating(model):
-        return model.decode(model.encode(x)[0]).sigmoid()
+        return model.reconstruct(x)
 
 
 def sampled(model: VAE | GAN, count: int) -> tuple[Tensor, Tensor | None]:

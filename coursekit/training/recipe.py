@@ -11,9 +11,11 @@ from torch import nn
 from coursekit.data import Batch, ImageSet
 from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
 from coursekit.models.autoencoder import Autoencoder
+from coursekit.models.hierarchical import HierarchicalVAE
 from coursekit.models.ladder import SkipVAE
-from coursekit.models.vae import VAE
+from coursekit.models.vae import VAE, bernoulli
 from coursekit.objectives import (
+    ELBO,
     SquaredError,
     elbo_from_distributions,
     negative_elbo,
@@ -100,6 +102,18 @@ def skip_loss(model: SkipVAE, batch: Batch, step: int) -> Any:
     """What the VAE with skip connections was trained on: an ELBO in which the maps are given."""
     posterior, likelihood = model.through_skips(batch.images)
     return elbo_from_distributions(batch.images, posterior, model.prior, likelihood)
+
+
+def hierarchical_loss(beta: Callable[[int], float] = lambda step: 1.0) -> Loss:
+    """The negative ELBO of a hierarchical VAE; the KL of a group is exact, given those above."""
+
+    def loss(model: HierarchicalVAE, batch: Batch, step: int) -> ELBO:
+        logits, kls = model.terms(batch.images)
+        log_px = bernoulli(logits).log_prob(batch.images)
+        reconstruction, kl = -log_px.mean(), kls.sum(dim=1).mean()
+        return ELBO(reconstruction + beta(step) * kl, reconstruction, kl)
+
+    return loss
 
 
 def autoencoder_loss(model: Autoencoder, batch: Batch, step: int) -> SquaredError:

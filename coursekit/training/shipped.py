@@ -10,13 +10,22 @@ from torch import nn
 
 from coursekit.data import ImageSet
 from coursekit.models.burgess_vae import BurgessVAE
+from coursekit.models.hierarchical import HierarchicalVAE
+from coursekit.models.ladder import NARROW as UNET_WIDTHS
+from coursekit.models.ladder import SkipVAE
 from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.small_gan import SmallGAN
 from coursekit.models.vae import ConvVAE
 from coursekit.objectives import linear_annealing
 from coursekit.training.adversarial import fit_adversaries, gan_losses
 from coursekit.training.loop import fit
-from coursekit.training.recipe import Recipe, tc_loss, vae_loss
+from coursekit.training.recipe import (
+    Recipe,
+    hierarchical_loss,
+    skip_loss,
+    tc_loss,
+    vae_loss,
+)
 from coursekit.training.run import Loss, Precision
 from coursekit.training.schedules import warmup_cosine
 
@@ -46,6 +55,28 @@ def _faces(about: str, latent_dim: int, widths: Sequence[int] = WIDE) -> Recipe:
         build=Architecture(ConvVAE, arguments),
         loop=fit,
         losses=(vae_loss(),),
+        settings={
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": warmup_cosine(2e-3, epochs * size // batch_size),
+            "precision": "bf16",
+        },
+    )
+
+
+def _unet(about: str, kind: type[nn.Module], loss: Loss, epochs: int) -> Recipe:
+    """A U-Net of faces: attempt 5 at a sharp VAE in a narrow version, or its repair."""
+    size, batch_size = 20_000, 32
+    return Recipe(
+        about=about,
+        data="faces",
+        size=size,
+        resolution=(64, 64),
+        build=Architecture(
+            kind, {"image_shape": (3, 64, 64), "latent_dim": 32, "widths": UNET_WIDTHS[:4]}
+        ),
+        loop=fit,
+        losses=(loss,),
         settings={
             "epochs": epochs,
             "batch_size": batch_size,
@@ -119,6 +150,18 @@ SHIPPED: dict[str, Recipe] = {
     "faces-vae-32": _faces("VAE of faces, 32 latents", 32),
     "faces-vae-100": _faces("VAE of faces, 100 latents", 100),
     "faces-vae-3-small": _faces("small VAE of faces, 3 latents", 3, NARROW),
+    "faces-skip-vae": _unet(
+        "U-Net with a code and deterministic skip connections, which cannot generate",
+        SkipVAE,
+        skip_loss,
+        epochs=2,
+    ),
+    "faces-hierarchical-vae": _unet(
+        "hierarchical VAE: the U-Net with stochastic skip connections",
+        HierarchicalVAE,
+        hierarchical_loss(rising(1.0)),
+        epochs=3,
+    ),
     "digits-vae-2": _digits(
         "VAE of digits, 2 latents",
         Architecture(SmallConvVAE, {"image_shape": (1, 28, 28), "latent_dim": 2}),

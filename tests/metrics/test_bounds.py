@@ -13,7 +13,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from coursekit.metrics import active_units, elbo, encode, iwae
+from coursekit.metrics import active_units, cost_of_swap, elbo, encode, iwae
 from coursekit.models.linear_gaussian import LinearGaussianVAE
 
 
@@ -221,3 +221,18 @@ def test_bad_input_is_refused(model):
         LinearGaussianVAE((12,), latent_dim=13)
     with pytest.raises(ValueError, match="noise is 0"):
         LinearGaussianVAE((12,), latent_dim=1, noise=0.0)
+
+
+def test_a_code_that_counts_is_missed_and_one_that_does_not_is_not():
+    x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    logits = torch.logit(x.clamp(0.05, 0.95))
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="sum") / 5
+
+    def shape(z):
+        return z.view(-1, 1, 2, 2)
+
+    own, swapped = cost_of_swap(lambda x: (logits.flatten(1), []), lambda z, maps: shape(z), x)
+    assert torch.isclose(own, entropy)
+    assert swapped > own + 0.1
+    own, swapped = cost_of_swap(lambda x: (logits.flatten(1), [logits]), lambda z, m: m[0], x)
+    assert own == swapped == entropy

@@ -14,7 +14,12 @@ from coursekit.models.realnvp import RealNVP
 from coursekit.models.vae import ConvVAE
 from coursekit.objectives import GeneratorLoss
 from coursekit.training import fit, fit_latents
-from coursekit.training.recipes import bound_loss, skip_loss, variational_autodecoder_loss
+from coursekit.training.recipe import (
+    bound_loss,
+    hierarchical_loss,
+    skip_loss,
+    variational_autodecoder_loss,
+)
 
 SHAPE, WIDTHS = (1, 28, 28), (4, 8)
 
@@ -32,7 +37,7 @@ def density_loss(model, batch, _):
         (lambda: GaussianVAE(SHAPE, 2, WIDTHS), bound_loss()),
         (lambda: PlanarFlowVAE(SHAPE, 2, WIDTHS), bound_loss()),
         (lambda: IAFVAE(SHAPE, 2, WIDTHS), bound_loss()),
-        (lambda: HierarchicalVAE(SHAPE, (2, 3), WIDTHS), bound_loss()),
+        (lambda: HierarchicalVAE(SHAPE, 2, WIDTHS, (1,)), hierarchical_loss()),
         (lambda: SkipVAE(SHAPE, 2, WIDTHS), skip_loss),
         (lambda: PlanarFlow(28 * 28, flows=2), density_loss),
         (lambda: RealNVP(28 * 28, couplings=2), density_loss),
