@@ -18,6 +18,7 @@ QUALITY = {
         "autodecoder-normal",
         "autodecoder-laplace",
         "autodecoder-uniform",
+        "autodecoder-pca",
     ),
     "Five attempts at a sharp VAE": ("ladder",),
 }
@@ -54,8 +55,11 @@ def main() -> None:
 
 
 def read(name: str) -> dict[str, Any] | None:
-    path = record.RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    for folder in (record.RESULTS, record.RECORDED):
+        path = folder / f"{name}.json"
+        if path.exists():
+            return json.loads(path.read_text())
+    return None
 
 
 def quality(figures: list[dict[str, Any]]) -> str:

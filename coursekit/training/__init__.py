@@ -5,12 +5,13 @@ from coursekit.training.callbacks import tensorboard
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from coursekit.training.cost import multiply_adds
 from coursekit.training.ema import move_average
-from coursekit.training.latents import fit_latents, infer_latents
+from coursekit.training.latents import RowAdam, fit_latents, infer_latents, row_step
 from coursekit.training.loop import evaluate, fit, one_epoch
 from coursekit.training.run import default_device
 from coursekit.training.schedules import warmup_cosine
 
 __all__ = [
+    "RowAdam",
     "alternating_step",
     "default_device",
     "evaluate",
@@ -24,6 +25,7 @@ __all__ = [
     "move_average",
     "multiply_adds",
     "one_epoch",
+    "row_step",
     "save_checkpoint",
     "tensorboard",
     "warmup_cosine",

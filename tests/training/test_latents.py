@@ -7,7 +7,7 @@ from torch import Tensor
 from coursekit import data
 from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
 from coursekit.objectives import elbo_from_distributions
-from coursekit.training import fit, fit_latents, infer_latents
+from coursekit.training import RowAdam, fit, fit_latents, infer_latents
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +116,22 @@ def test_bad_settings_are_named(digits, tmp_path):
             resume=True,
             **SETTINGS,
         )
+
+
+def test_a_row_moves_by_its_own_clock() -> None:
+    """Each row moves as under an Adam of its own that sees only the steps with its gradient."""
+    torch.manual_seed(0)
+    table = torch.nn.Embedding(3, 2, sparse=True)
+    alone = [table.weight[i].detach().clone().requires_grad_() for i in range(3)]
+    adams = [torch.optim.Adam([row], lr=0.1) for row in alone]
+    optimizer = RowAdam([table.weight], lr=0.1)
+    for rows in ([0, 1], [1], [2, 1], [0, 2], [1]):
+        goal = torch.randn(len(rows), 2)
+        optimizer.zero_grad()
+        (table(torch.tensor(rows)) - goal).square().sum().backward()
+        optimizer.step()
+        for row, target in zip(rows, goal, strict=True):
+            adams[row].zero_grad()
+            (alone[row] - target).square().sum().backward()
+            adams[row].step()
+    assert torch.allclose(table.weight, torch.stack(alone), atol=1e-6)
