@@ -108,7 +108,7 @@ def _digits_gan(about: str, classes: int) -> Recipe:
 
 def _digits_decoder(about: str, latent_dim: int, family: str | None = None) -> Recipe:
     """An auto-decoder with a narrow decoder. `tools/pretrain.py` adds codes of test images."""
-    size, epochs, batch_size = 2_000, 100, 50
+    size, epochs, batch_size = 2_000, 60, 50
     arguments: dict[str, Any] = {"count": size, "latent_dim": latent_dim}
     arguments |= {"image_shape": (1, 28, 28), "widths": (64, 32), "mix_pixels": False}
     kind: type[AutoDecoder] = AutoDecoder
@@ -126,7 +126,7 @@ def _digits_decoder(about: str, latent_dim: int, family: str | None = None) -> R
             "epochs": epochs,
             "batch_size": batch_size,
             "lr": warmup_cosine(3e-3, steps),
-            "latent_lr": warmup_cosine(0.03, steps),
+            "latent_lr": warmup_cosine(0.1, steps),
             "precision": "bf16",
         },
     )
