@@ -238,7 +238,7 @@ def autodecoders(args: argparse.Namespace) -> None:
     for name in args.only or PUBLISHED:
         spent: dict[str, float] = {}
         errors, rows = {}, []
-        for start in ("PCA", "random"):
+        for start in args.starts:
             with cpu_seconds(spent, f"{name}, {start} start"):
                 chosen = principal if start == "PCA" else None
                 errors[start] = trained_autodecoder(name, train, test, chosen, args)
@@ -356,6 +356,8 @@ def main() -> None:
             command.add_argument("--test-size", type=int, default=512)
         if function is autodecoders:
             command.add_argument("--test-epochs", type=int, default=100)
+            starts = ["PCA", "random"]
+            command.add_argument("--starts", nargs="+", default=starts, choices=starts)
             command.add_argument("--only", nargs="+", choices=PUBLISHED)
         if function is ladder:
             command.add_argument("--only", type=int, nargs="+", default=[1, 2, 3, 4, 5])
