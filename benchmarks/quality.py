@@ -164,7 +164,7 @@ def grey_mnist(args: argparse.Namespace) -> None:
 PUBLISHED = {"AD": 0.1186, "VAD normal": 0.1112, "VAD laplace": 0.1118, "VAD uniform": 0.1644}
 BATCH = {"AD": 64}
 """Images per step; 32 for the others."""
-CODE_RATE, NEW_RATE = 0.01, 0.1
+CODE_RATE, NEW_RATE = 0.04, 0.2
 """Learning rates of the codes in training, and of those of new images. Chosen with Laplace on 256
 images of the training set that no model was trained on."""
 RANDOM_CODE_RATE, NEW_RANDOM_RATE = 0.2, 0.3
