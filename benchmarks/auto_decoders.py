@@ -176,9 +176,9 @@ def main() -> None:
         command.set_defaults(run=function)
         command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
         if function is starts:
-            command.add_argument("--epochs", type=int, default=12)
+            command.add_argument("--epochs", type=int, default=10)
         else:
-            command.add_argument("--images", type=int, default=100)
+            command.add_argument("--images", type=int, default=50)
     args = parser.parse_args()
     args.commit = record.source(args.draft)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -230,7 +230,7 @@ def trained_autodecoder(
 
 
 def autodecoders(args: argparse.Namespace) -> None:
-    args.size, args.epochs = args.size or 2_000, args.epochs or 15
+    args.size, args.epochs = args.size or 2_000, args.epochs or 10
     train = data.load("fashion_mnist", size=args.size)
     test = data.load("fashion_mnist", "test", size=args.test_size)
     principal = pca(pixels(train), 100)
@@ -355,7 +355,7 @@ def main() -> None:
         if function in (autodecoders, linear_decoder):
             command.add_argument("--test-size", type=int, default=512)
         if function is autodecoders:
-            command.add_argument("--test-epochs", type=int, default=100)
+            command.add_argument("--test-epochs", type=int, default=80)
             starts = ["PCA", "random"]
             command.add_argument("--starts", nargs="+", default=starts, choices=starts)
             command.add_argument("--only", nargs="+", choices=PUBLISHED)

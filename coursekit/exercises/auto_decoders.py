@@ -311,6 +311,7 @@ def _all_known(g: Generator) -> tuple[Any, ...]:
     explanation="The searches do not influence each other, because Adam treats every number by "
     "itself; the choice is made per image, after the last step.",
     see="chapter 6, 'Exercise 3: codes for new images'",
+    forbids=("coursekit.training.latents.search_codes",),
 )
 def fit_codes(decode, x, mask, starts, steps, lr):
     """Codes of images for a decoder that stays as it is: the best of several searches.
@@ -525,6 +526,7 @@ def _posteriors(g: Generator) -> tuple[Any, ...]:
     explanation="The search starts at the encoder's answer; both bounds use noise that the search "
     "never saw.",
     see="chapter 6, 'Exercise 6: the amortization gap'",
+    forbids=("coursekit.metrics.amortization.amortization_gap",),
     fair=("detached",),
 )
 def refine(decode, x, mu, logvar, eps, judge, lr):

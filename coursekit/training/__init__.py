@@ -5,7 +5,7 @@ from coursekit.training.callbacks import tensorboard
 from coursekit.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from coursekit.training.cost import multiply_adds
 from coursekit.training.ema import move_average
-from coursekit.training.latents import RowAdam, fit_latents, infer_latents, row_step
+from coursekit.training.latents import RowAdam, fit_latents, infer_latents, row_step, search_codes
 from coursekit.training.loop import evaluate, fit, one_epoch
 from coursekit.training.run import default_device
 from coursekit.training.schedules import warmup_cosine
@@ -27,6 +27,7 @@ __all__ = [
     "one_epoch",
     "row_step",
     "save_checkpoint",
+    "search_codes",
     "tensorboard",
     "warmup_cosine",
 ]

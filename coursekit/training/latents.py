@@ -1,11 +1,12 @@
 """The loop for per-image latents: no encoder, every image's code is a parameter."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from coursekit import require
 from coursekit.data import Batch, ImageSet
 from coursekit.models.autodecoder import AutoDecoder
 from coursekit.noise import seeded
@@ -185,3 +186,35 @@ def infer_latents(
     if start is not None:
         found.start_at(start)
     return found, fit_latents(found, data, loss, lr=lr, device=device, **options)
+
+
+def search_codes(
+    decode: Callable[[Tensor], Tensor],
+    x: Tensor,
+    mask: Tensor,
+    starts: Tensor,
+    steps: int,
+    lr: float,
+) -> tuple[Tensor, Tensor]:
+    """The best of several searches for the code of each image, with a decoder that stays as it is.
+
+    decode: codes (B, L) -> images (B, D). x: (N, D). mask: (N, D), 1 where a pixel is known, else
+    0. starts: (R, N, L), where R searches per image start. steps, lr: of Adam.
+    Returns: codes (N, L) and their squared errors (N,), summed over the known pixels.
+    """
+    require.same_shape(x=x, mask=mask)
+    require.shape("starts", starts, "R", len(x), "L")
+    z = starts.clone().requires_grad_()
+    optimizer = torch.optim.Adam([z], lr=lr)
+
+    def errors_of(z: Tensor) -> Tensor:
+        images = decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        return (mask * (images - x)).square().sum(dim=2)
+
+    for _ in range(steps):
+        (z.grad,) = torch.autograd.grad(errors_of(z).sum(), z)
+        optimizer.step()
+    with torch.no_grad():
+        errors = errors_of(z)
+    best, images = errors.argmin(dim=0), torch.arange(len(x))
+    return z.detach()[best, images], errors[best, images]
