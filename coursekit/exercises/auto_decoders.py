@@ -585,15 +585,16 @@ encoder = FreeText(
 )
 random = FreeText(
     "auto_decoders.random",
-    "The decoded codes of test images look like digits. Decoded random codes look worse, under the "
-    "AD more so than under the VAD. Explain why, and say what you would measure to find out where "
-    "a random code differs from the code of an image.",
-    "One point: nothing in the AD's loss says where codes lie, so a code drawn from a Gaussian "
-    "falls between or outside the codes that the decoder was trained on. One point: the KL of the "
-    "VAD pulls every posterior to the prior and makes the decoder cope with draws around each "
-    "code, but the average of the posteriors is still not the prior. One point: a sensible "
-    "measurement, such as norms of codes, distances to the nearest training code, correlations, "
-    "or the feature distance of decoded codes drawn in different ways.",
+    "The decoded codes of test images look like digits. Codes drawn from the prior are decoded to "
+    "worse digits, also with `digits-vad`, whose loss contains the KL divergence to this prior. "
+    "Explain how this is possible. Say what you would measure to find out where the drawn codes "
+    "differ from the codes of images, and name a way to draw better digits from the same decoder.",
+    "One point: the KL divergence of each posterior is weighed against the likelihood of its "
+    "image, so it is small but not 0; the average of all posteriors is not the prior, and nothing "
+    "trains the decoder where no posterior has mass. One point: a measurement, such as norms or "
+    "variances of the codes (those of digits-vad are longer than draws), distances to the nearest "
+    "training code, correlations. One point: draw from a density fitted to the codes (a Gaussian, "
+    "a mixture, a flow), or choose a prior that fits them, or weigh the KL more.",
     3,
 )
 memory = FreeText(
