@@ -94,7 +94,7 @@ def _inner_products(answer: Answer, images: Tensor, new: Tensor, latent_dim: int
     "deviations; mean, directions and deviations are those of the training images in both cases.",
     see="chapter 6, 'Exercise 1: where codes start'",
     forbids=("coursekit.models.pca.pca",),
-    fair=("detached", "negated"),
+    fair=("detached", "negated", "changes its inputs in place"),
 )
 def pca_start(images, new, latent_dim):
     """Codes to start from: principal components, scaled to variance 1.
