@@ -539,29 +539,25 @@ def refine(decode, x, mu, logvar, eps, judge, lr):
     Returns: (before, after), each (B,), ELBOs in nats: Bernoulli likelihood, prior N(0, I).
     """
 
-    # 1. The ELBO of each image as a function of mu, logvar and noise (K, B, L).
-    # 2. Before: the encoder's posteriors, with `judge`.
-    # 3. T steps from there, for mu and logvar; after: with `judge` again.
+    # 1. The ELBO of each image, a function of mu, logvar and noise (K, B, L). 2. Before.
+    # 3. T steps from the encoder's posteriors. After: with `judge` again.
     ### BEGIN SOLUTION
     def elbo(mu, logvar, noise):
         z = mu + (0.5 * logvar).exp() * noise
         logits = decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
-        targets = x.expand_as(logits)
-        log_p = -F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        log_p = x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits)
         kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(dim=1)
         return log_p.sum(dim=2).mean(dim=0) - kl
 
-    with torch.no_grad():
-        before = elbo(mu, logvar, judge)
+    before = elbo(mu, logvar, judge)
     mu, logvar = mu.clone().requires_grad_(), logvar.clone().requires_grad_()
     adam = torch.optim.Adam([mu, logvar], lr=lr)
     for noise in eps:
         loss = (-elbo(mu, logvar, noise)).sum()
         mu.grad, logvar.grad = torch.autograd.grad(loss, (mu, logvar))
         adam.step()
-    with torch.no_grad():
-        after = elbo(mu, logvar, judge)
-    return before, after
+    after = elbo(mu, logvar, judge)
+    return before.detach(), after.detach()
     ### END SOLUTION
 
 
