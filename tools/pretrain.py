@@ -27,16 +27,18 @@ from coursekit import data, metrics, pretrained
 from coursekit.data import faces
 from coursekit.files import replacing
 from coursekit.metrics.reader import factor_reader
-from coursekit.models import VAE, RealNVP
+from coursekit.models import VAE, AutoDecoder, RealNVP, pca
 from coursekit.noise import seeded
-from coursekit.pretrained.scores import decoded, measure, rebuilt, sampled
+from coursekit.pretrained.scores import IMAGES, decoded, measure, rebuilt, sampled
 from coursekit.training import (
     code_sampler,
     fit_density,
+    infer_latents,
     load_checkpoint,
     load_weights,
     warmup_cosine,
 )
+from coursekit.training.recipe import Recipe
 from coursekit.training.recipes import train
 from coursekit.training.shipped import SHIPPED, Architecture
 from coursekit.viz import show_images, show_rows
@@ -97,34 +99,65 @@ def trained(name: str, folder: Path, seed: int = 0) -> tuple[nn.Module, dict[str
     path = folder / "last.pt"
     state = load_checkpoint(path)
     load_weights(model, state["model"], path)
+    arguments, more, begin = architecture.arguments, {}, time.process_time()
     epochs = recipe.settings["epochs"]
     if origin["last"]["epoch"] != epochs:
         sys.exit(f"{path} is of epoch {origin['last']['epoch']:.0f} of {epochs}: train on first")
+    if isinstance(model, AutoDecoder):
+        model = with_test_codes(model, recipe, seed)
+        arguments = arguments | {"count": model.location.num_embeddings}
+        more = {"test_images": IMAGES}
     return model, {
         "about": recipe.about,
         "model": architecture.kind.__name__,
-        "arguments": architecture.arguments,
+        "arguments": arguments,
         "parameters": _parameters(model),
         "command": f"coursekit train {name}" + (f" --seed {seed}" if seed else ""),
         "data": recipe.data,
         "resolution": list(recipe.resolution or (28, 28)),
         **({"fixed": dict(recipe.fixed)} if recipe.fixed else {}),
         "images": recipe.size,
+        **more,
         "steps": state["step"],
         "seed": seed,
-        "cpu_seconds": round(origin["cpu_seconds"]),
+        "cpu_seconds": round(origin["cpu_seconds"] + time.process_time() - begin),
         "machine": origin["machine"],
         "commits": origin["commits"],
     }
 
 
+def with_test_codes(model: AutoDecoder, recipe: Recipe, seed: int) -> AutoDecoder:
+    """The model with more rows: codes of the first test images, found with the decoder frozen."""
+    train = data.load(recipe.data, "train", recipe.size)
+    test = data.load(recipe.data, "test", IMAGES)
+    start = pca(train.images.float() / 255, model.latent_dim).codes(test.images.float() / 255)
+    found, _ = infer_latents(
+        model,
+        test,
+        *recipe.losses,
+        lr=warmup_cosine(0.1, 150),
+        start=start,
+        epochs=150,
+        batch_size=IMAGES,
+        seed=seed,
+        device="cpu",
+        progress=False,
+    )
+    for name, table in list(model.named_children()):
+        if isinstance(table, nn.Embedding):
+            rows = torch.cat([table.weight, found.get_parameter(f"{name}.weight")]).detach()
+            setattr(model, name, nn.Embedding.from_pretrained(rows))
+    return model
+
+
 def _parameters(model: nn.Module) -> dict[str, int]:
-    """Trainable parameters of each part of the model."""
-    return {
+    """Trainable parameters of each part of the model, and those that stand alone."""
+    parts = {
         name: sum(p.numel() for p in part.parameters())
         for name, part in model.named_children()
         if any(True for _ in part.parameters())
     }
+    return parts | {name: p.numel() for name, p in model.named_parameters(recurse=False)}
 
 
 def _of_measuring(
@@ -227,7 +260,7 @@ def _picture(name: str, model: nn.Module, about: dict[str, Any]) -> None:
         vae = cast(VAE, pretrained.load(about["codes of"]))
         _save(show_images(decoded(vae, model, 32), columns=8), PICTURES / f"{name}-samples.png")
         return
-    if hasattr(model, "encode"):
+    if hasattr(model, "encode") or isinstance(model, AutoDecoder):
         rows = {"test": x, "rebuilt": rebuilt(model, x)}
         _save(show_rows(rows), PICTURES / f"{name}-rebuilt.png")
     _save(show_images(sampled(model, 32)[0], columns=8), PICTURES / f"{name}-samples.png")

@@ -1,5 +1,6 @@
 """What is measured: likelihood bounds, sample quality, disentanglement. Functions of arrays."""
 
+from coursekit.metrics.amortization import amortization_gap
 from coursekit.metrics.bounds import active_units, cost_of_swap, elbo, encode, iwae
 from coursekit.metrics.disentanglement import (
     dci,
@@ -29,6 +30,7 @@ from coursekit.metrics.neighbors import (
 
 __all__ = [
     "active_units",
+    "amortization_gap",
     "classifier",
     "cost_of_swap",
     "dci",

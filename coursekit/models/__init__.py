@@ -15,6 +15,7 @@ from coursekit.models.hierarchical import HierarchicalVAE
 from coursekit.models.iaf import IAFVAE
 from coursekit.models.ladder import SkipVAE, attempt
 from coursekit.models.mlp_vae import MLPVAE
+from coursekit.models.pca import PCA, pca
 from coursekit.models.pixel_vae import PixelVAE
 from coursekit.models.planar_flow import PlanarFlow, PlanarFlowVAE
 from coursekit.models.realnvp import RealNVP
@@ -30,6 +31,7 @@ __all__ = [
     "IAFVAE",
     "MLPGAN",
     "MLPVAE",
+    "PCA",
     "VAE",
     "VAEGAN",
     "VQVAE",
@@ -52,6 +54,7 @@ __all__ = [
     "SmallGAN",
     "VariationalAutoDecoder",
     "attempt",
+    "pca",
 ]
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Literal, Self
 
 import torch
@@ -13,12 +14,16 @@ from coursekit.models.gan import quarter
 
 Family = Literal["normal", "laplace", "uniform"]
 
+WIDTHS = (128, 64)
+"""Channels of the inner layers of the published decoder."""
+
 
 class AutoDecoder(nn.Module):
     """Each image i of a set owns a code z_i, a parameter like the decoder's weights.
 
     count: images in the set. labels: (count,) class numbers, to start each class in a region of
-    its own; without them all codes start near 0. The decoder, 1,375,313 parameters for 28x28:
+    its own; without them all codes start near 0. `start_at` puts them elsewhere. The decoder,
+    1,375,313 parameters for 28x28:
 
     | layer                       | output       |
     | --------------------------- | ------------ |
@@ -28,10 +33,12 @@ class AutoDecoder(nn.Module):
     | ConvT 4x4 s2, sigmoid       | 1 x 28 x 28  |
     | Linear over all pixels      | 1 x 28 x 28  |
 
-    For images whose height and width are multiples of 4 (the first kernel is a quarter of them).
-    The last layer is linear, so images come out near [0, 1] and not always in it. A new image has
-    no code until one is found for it by optimization: see `for_new_images`. Park et al. (2019),
-    "DeepSDF"; Zadeh et al. (2019), "Variational auto-decoder".
+    widths: channels of the two inner layers. mix_pixels: whether the last layer stands; without it
+    the decoder is much smaller, and its images lie in [0, 1]. With it they come out near [0, 1] and
+    not always in it. For images whose height and width are multiples of 4 (the first kernel is a
+    quarter of them). A new image has no code until one is found for it by optimization: see
+    `for_new_images`. Park et al. (2019), "DeepSDF"; Zadeh et al. (2019), "Variational
+    auto-decoder".
     """
 
     def __init__(
@@ -40,13 +47,16 @@ class AutoDecoder(nn.Module):
         latent_dim: int = 100,
         image_shape: tuple[int, int, int] = (1, 28, 28),
         labels: Tensor | None = None,
+        *,
+        widths: Sequence[int] = WIDTHS,
+        mix_pixels: bool = True,
     ) -> None:
         super().__init__()
         require.at_least("count", count, 1)
         require.at_least("latent_dim", latent_dim, 1)
         self.image_shape = image_shape
         self.latent_dim = latent_dim
-        self.decoder = decoder(image_shape, latent_dim)
+        self.decoder = decoder(image_shape, latent_dim, widths, mix_pixels)
         self.location = table(starting_codes(count, latent_dim, labels))
 
     @property
@@ -58,6 +68,15 @@ class AutoDecoder(nn.Module):
     def codes(self, index: Tensor) -> Tensor:
         """The codes (B, L) of the images at the positions `index` (B,) of the set."""
         return self.location(index)
+
+    def start_at(self, codes: Tensor) -> None:
+        """Let the codes start at `codes` (count, L), such as those of `models.pca`.
+
+        The codes of a uniform posterior are their hyperbolic tangents, which lie inside its prior.
+        """
+        require.shape("codes", codes, *self.location.weight.shape)
+        with torch.no_grad():
+            self.location.weight.copy_(codes)
 
     def decode(self, z: Tensor) -> Tensor:
         """Images (B, C, H, W), black 0 and white 1 though not clipped, of codes (B, L)."""
@@ -105,10 +124,15 @@ class VariationalAutoDecoder(AutoDecoder):
         image_shape: tuple[int, int, int] = (1, 28, 28),
         labels: Tensor | None = None,
         family: Family = "normal",
+        *,
+        widths: Sequence[int] = WIDTHS,
+        mix_pixels: bool = True,
     ) -> None:
         if family not in ("normal", "laplace", "uniform"):
             raise ValueError(f"family is {family!r}, but normal, laplace or uniform is expected")
-        super().__init__(count, latent_dim, image_shape, labels)
+        super().__init__(
+            count, latent_dim, image_shape, labels, widths=widths, mix_pixels=mix_pixels
+        )
         self.family = family
         self.spread = starting_spread(count, latent_dim)
         self.log_noise = nn.Parameter(torch.tensor(math.log(0.3)))
@@ -151,23 +175,30 @@ class VariationalAutoDecoder(AutoDecoder):
         return new
 
 
-def decoder(image_shape: tuple[int, int, int], latent_dim: int) -> nn.Sequential:
+def decoder(
+    image_shape: tuple[int, int, int],
+    latent_dim: int,
+    widths: Sequence[int] = WIDTHS,
+    mix_pixels: bool = True,
+) -> nn.Sequential:
     """The decoder of both models: (B, L) -> (B, C, H, W)."""
     channels, height, width = quarter(image_shape)
-    return nn.Sequential(
+    wide, narrow = widths
+    layers = [
         nn.Unflatten(1, (latent_dim, 1, 1)),
-        nn.ConvTranspose2d(latent_dim, 128, (height, width)),
-        nn.BatchNorm2d(128),
+        nn.ConvTranspose2d(latent_dim, wide, (height, width)),
+        nn.BatchNorm2d(wide),
         nn.ReLU(),
-        nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1),
-        nn.BatchNorm2d(64),
+        nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1),
+        nn.BatchNorm2d(narrow),
         nn.ReLU(),
-        nn.ConvTranspose2d(64, channels, 4, stride=2, padding=1),
+        nn.ConvTranspose2d(narrow, channels, 4, stride=2, padding=1),
         nn.Sigmoid(),
-        nn.Flatten(),
-        nn.Linear(math.prod(image_shape), math.prod(image_shape)),
-        nn.Unflatten(1, image_shape),
-    )
+    ]
+    if mix_pixels:
+        pixels = math.prod(image_shape)
+        layers += [nn.Flatten(), nn.Linear(pixels, pixels), nn.Unflatten(1, image_shape)]
+    return nn.Sequential(*layers)
 
 
 def starting_codes(count: int, latent_dim: int, labels: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import kl_divergence
 from torch.nn import functional as F
 
 from coursekit import data, metrics, pretrained
@@ -14,6 +15,7 @@ from coursekit.data import ImageSet
 from coursekit.metrics.evaluation import evaluating
 from coursekit.metrics.features import Classifier
 from coursekit.metrics.reader import FactorReader, agreement, difference
+from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
 from coursekit.models.gan import GAN
 from coursekit.models.hierarchical import HierarchicalVAE
 from coursekit.models.ladder import SkipVAE
@@ -41,7 +43,9 @@ def measure(model: nn.Module, about: dict[str, Any]) -> Scores:
     if isinstance(model, RealNVP):
         return _prior(model, cast(VAE, pretrained.load(about["codes of"])), test)
     scores: Scores = {}
-    if isinstance(model, VAE):
+    if isinstance(model, AutoDecoder):
+        scores |= _own_codes(model, data.load(about["data"], "train", about["images"], size), test)
+    elif isinstance(model, VAE):
         scores |= _likelihood(model, test)
         if test.name == "faces":
             scores |= _survival(model, test)
@@ -82,17 +86,46 @@ def _through_skips(model: SkipVAE, test: ImageSet) -> float:
         return -likelihood(posterior.sample()).log_prob(x).mean().item()
 
 
-def rebuilt(model: VAE, x: Tensor) -> Tensor:
-    """Mean images of the posterior means of images (B, C, H, W) in [0, 1]."""
+def _own_codes(model: AutoDecoder, train: ImageSet, test: ImageSet) -> Scores:
+    """How well the codes that an auto-decoder owns give back their images, and the codes' KL."""
+    ours, theirs = rows(model)
+    scores: Scores = {}
     with evaluating(model):
+        for name, index, images in (("training", ours, train), ("test", theirs, test)):
+            error = model.decode(model.codes(index)) - images.images.float() / 255
+            rms = 255 * error.square().mean().sqrt().item()
+            scores[f"error on {name} images, gray levels"] = rms
+        if isinstance(model, VariationalAutoDecoder):
+            kl = kl_divergence(model.posterior(theirs), model.prior).mean().item()
+            scores["KL of test codes"] = kl
+    return scores
+
+
+def rows(model: AutoDecoder) -> tuple[Tensor, Tensor]:
+    """Where a shipped auto-decoder keeps the codes of its training images and of test images."""
+    return torch.arange(model.location.num_embeddings).split(
+        [model.location.num_embeddings - IMAGES, IMAGES]
+    )
+
+
+def rebuilt(model: VAE | AutoDecoder, x: Tensor) -> Tensor:
+    """Mean images of the codes of test images (B, C, H, W) in [0, 1].
+
+    Those of an auto-decoder are in its table, so x must be the first of the test images.
+    """
+    with evaluating(model):
+        if isinstance(model, AutoDecoder):
+            return model.decode(model.codes(rows(model)[1][: len(x)])).clamp(0, 1)
         return model.reconstruct(x)
 
 
-def sampled(model: VAE | GAN, count: int) -> tuple[Tensor, Tensor | None]:
+def sampled(model: VAE | GAN | AutoDecoder, count: int) -> tuple[Tensor, Tensor | None]:
     """Images (count, C, H, W) of codes from the prior, and the classes they were asked to be."""
     labels = torch.arange(count) % 10 if hasattr(model, "classes") else None
     with evaluating(model):
         z = model.prior.sample(torch.Size([count]))
+        if isinstance(model, AutoDecoder):
+            return model.decode(z).clamp(0, 1), None
         if isinstance(model, VAE):
             return model.decode(z).sigmoid(), labels
         return model.generate(z, labels), labels
@@ -159,7 +192,7 @@ def _apart(images: Tensor, test: ImageSet) -> float:
     return fmean(difference(reader.factors, reader.read(images), reader.read(test)).values())
 
 
-def _samples(model: VAE | GAN, test: ImageSet) -> Scores:
+def _samples(model: VAE | GAN | AutoDecoder, test: ImageSet) -> Scores:
     """Samples from the prior beside test images."""
     images, labels = sampled(model, IMAGES)
     if test.name == "faces":

@@ -6,12 +6,13 @@ from coursekit.training.checkpoint import load_checkpoint, load_weights, save_ch
 from coursekit.training.cost import multiply_adds
 from coursekit.training.density import code_sampler, divergence_step, fit_density
 from coursekit.training.ema import move_average
-from coursekit.training.latents import fit_latents, infer_latents
+from coursekit.training.latents import RowAdam, fit_latents, infer_latents, row_step, search_codes
 from coursekit.training.loop import evaluate, fit, one_epoch
 from coursekit.training.run import default_device
 from coursekit.training.schedules import warmup_cosine
 
 __all__ = [
+    "RowAdam",
     "alternating_step",
     "code_sampler",
     "default_device",
@@ -28,7 +29,9 @@ __all__ = [
     "move_average",
     "multiply_adds",
     "one_epoch",
+    "row_step",
     "save_checkpoint",
+    "search_codes",
     "tensorboard",
     "warmup_cosine",
 ]

@@ -9,22 +9,27 @@ from typing import Any
 from torch import nn
 
 from coursekit.data import ImageSet
+from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
 from coursekit.models.burgess_vae import BurgessVAE
 from coursekit.models.hierarchical import HierarchicalVAE
 from coursekit.models.ladder import NARROW as UNET_WIDTHS
 from coursekit.models.ladder import SkipVAE
+from coursekit.models.pca import pca
 from coursekit.models.small_conv_vae import SmallConvVAE
 from coursekit.models.small_gan import SmallGAN
 from coursekit.models.vae import ConvVAE
 from coursekit.objectives import linear_annealing
 from coursekit.training.adversarial import fit_adversaries, gan_losses
+from coursekit.training.latents import fit_latents
 from coursekit.training.loop import fit
 from coursekit.training.recipe import (
     Recipe,
+    autodecoder_loss,
     hierarchical_loss,
     skip_loss,
     tc_loss,
     vae_loss,
+    variational_autodecoder_loss,
 )
 from coursekit.training.run import Loss, Precision
 from coursekit.training.schedules import warmup_cosine
@@ -39,6 +44,18 @@ class Architecture:
 
     def __call__(self, images: ImageSet) -> nn.Module:
         return self.kind(**self.arguments)
+
+
+@dataclass(frozen=True)
+class FromPCA(Architecture):
+    """An auto-decoder whose codes start at the principal components of its training set."""
+
+    def __call__(self, images: ImageSet) -> nn.Module:
+        model = super().__call__(images)
+        assert isinstance(model, AutoDecoder)
+        x = images.images.float() / 255
+        model.start_at(pca(x, model.latent_dim).codes(x))
+        return model
 
 
 WIDE, NARROW = (32, 64, 128, 256), (16, 32, 64, 96)
@@ -116,6 +133,32 @@ def _digits_gan(about: str, classes: int) -> Recipe:
     )
 
 
+def _digits_decoder(about: str, latent_dim: int, family: str | None = None) -> Recipe:
+    """An auto-decoder with a narrow decoder. `tools/pretrain.py` adds codes of test images."""
+    size, epochs, batch_size = 2_000, 60, 50
+    arguments: dict[str, Any] = {"count": size, "latent_dim": latent_dim}
+    arguments |= {"image_shape": (1, 28, 28), "widths": (64, 32), "mix_pixels": False}
+    kind: type[AutoDecoder] = AutoDecoder
+    if family is not None:
+        kind, arguments["family"] = VariationalAutoDecoder, family
+    steps = epochs * size // batch_size
+    return Recipe(
+        about=about,
+        data="digits",
+        size=size,
+        build=FromPCA(kind, arguments),
+        loop=fit_latents,
+        losses=(autodecoder_loss if family is None else variational_autodecoder_loss,),
+        settings={
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": warmup_cosine(3e-3, steps),
+            "latent_lr": warmup_cosine(0.1, steps),
+            "precision": "bf16",
+        },
+    )
+
+
 HEARTS = {"shape": 2, "orientation": 0.0}
 """Upright hearts, whose place x, place y and scale vary."""
 
@@ -180,4 +223,13 @@ SHIPPED: dict[str, Recipe] = {
     "hearts-beta-vae": hearts("beta-VAE of hearts, beta = 4", vae_loss(rising(4.0))),
     "hearts-tcvae": hearts("beta-TCVAE of hearts, beta = 8", tc_loss(8.0, rising(1.0))),
     "digits-cgan": _digits_gan("small conditional GAN of digits", 10),
+    "digits-ad": _digits_decoder("auto-decoder of digits, 16 latents", 16),
+    "digits-ad-2": _digits_decoder("auto-decoder of digits, 2 latents", 2),
+    "digits-vad": _digits_decoder("variational auto-decoder of digits, normal", 16, "normal"),
+    "digits-vad-laplace": _digits_decoder(
+        "variational auto-decoder of digits, Laplace", 16, "laplace"
+    ),
+    "digits-vad-uniform": _digits_decoder(
+        "variational auto-decoder of digits, uniform", 16, "uniform"
+    ),
 }

@@ -2,7 +2,7 @@
 
 from coursekit.viz.curves import plot_history, show_bounds, show_curves
 from coursekit.viz.decoded import show_manifold, show_traversals
-from coursekit.viz.densities import show_joint, show_landscape
+from coursekit.viz.densities import show_joint, show_landscape, show_searches
 from coursekit.viz.dials import latent_dials
 from coursekit.viz.explorer import latent_explorer
 from coursekit.viz.flow import flow_layers
@@ -39,6 +39,7 @@ __all__ = [
     "show_plane",
     "show_points",
     "show_rows",
+    "show_searches",
     "show_seeds",
     "show_traversals",
     "tsne",

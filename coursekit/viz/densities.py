@@ -73,3 +73,30 @@ def show_landscape(
     axes.plot(path[-1][0], path[-1][1], "o", color=RED)
     axes.set(xlabel=r"mean $\mu$ of q", ylabel=r"width $\sigma$ of q", title=title)
     return figure
+
+
+def show_searches(
+    z1: Tensor, z2: Tensor, values: Tensor, paths: Sequence[Tensor], label: str = ""
+) -> "Figure":
+    """Draw a function of two coordinates as a map, with searches that descend on it.
+
+    z1: (M,), across. z2: (K,), up. values: (K, M), drawn dark where they are small. paths: (T, 2)
+    each, with a ring where the search begins and a dot where it ends. label: what the values are.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(4.8, 4.0), dpi=100, layout="constrained")
+    grid = (t.detach().numpy() for t in (z1, z2, values))
+    drawn = axes.pcolormesh(*grid, cmap="cividis", rasterized=True)
+    figure.colorbar(drawn, ax=axes, label=label)
+    for path in paths:
+        line = path.detach().numpy()
+        axes.plot(*line.T, color="white", linewidth=1.6)
+        axes.plot(*line[0], "o", color="white", markerfacecolor="none", markersize=6)
+        axes.plot(*line[-1], "o", color=RED, markeredgecolor="white", markersize=8)
+    limits = {
+        "xlim": (z1.min().item(), z1.max().item()),
+        "ylim": (z2.min().item(), z2.max().item()),
+    }
+    axes.set(xlabel="z[0]", ylabel="z[1]", **limits)
+    return figure

@@ -7,7 +7,7 @@ from torch import Tensor
 from coursekit import data
 from coursekit.models.autodecoder import AutoDecoder, VariationalAutoDecoder
 from coursekit.objectives import elbo_from_distributions
-from coursekit.training import fit, fit_latents, infer_latents
+from coursekit.training import RowAdam, fit, fit_latents, infer_latents, search_codes
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +116,41 @@ def test_bad_settings_are_named(digits, tmp_path):
             resume=True,
             **SETTINGS,
         )
+
+
+def test_a_row_moves_by_its_own_clock() -> None:
+    """Each row moves as under an Adam of its own that sees only the steps with its gradient."""
+    torch.manual_seed(0)
+    table = torch.nn.Embedding(3, 2, sparse=True)
+    alone = [table.weight[i].detach().clone().requires_grad_() for i in range(3)]
+    adams = [torch.optim.Adam([row], lr=0.1) for row in alone]
+    optimizer = RowAdam([table.weight], lr=0.1)
+    for rows in ([0, 1], [1], [2, 1], [0, 2], [1]):
+        goal = torch.randn(len(rows), 2)
+        optimizer.zero_grad()
+        (table(torch.tensor(rows)) - goal).square().sum().backward()
+        optimizer.step()
+        for row, target in zip(rows, goal, strict=True):
+            adams[row].zero_grad()
+            (alone[row] - target).square().sum().backward()
+            adams[row].step()
+    assert torch.allclose(table.weight, torch.stack(alone), atol=1e-6)
+
+
+def test_the_best_search_counts_and_unknown_pixels_do_not() -> None:
+    """Images (cos 3z, z, 9): the wave has many valleys, the second pixel tells them apart."""
+
+    def decode(z: Tensor) -> Tensor:
+        return torch.cat([torch.cos(3 * z), z, 9 + 0 * z], dim=1)
+
+    z = torch.tensor([[0.3], [-2.0]])
+    x, mask = decode(z), torch.tensor([[1.0, 1.0, 0.0]]).repeat(2, 1)
+    x[:, 2] = 0  # unknown, and wrong
+    starts = torch.tensor([-2.2, 0.5, 3.0]).view(3, 1, 1).expand(3, 2, 1)
+    codes, errors = search_codes(decode, x, mask, starts, 200, 0.05)
+    assert torch.allclose(codes, z, atol=1e-3)
+    assert errors.max() < 1e-4
+    _, single = search_codes(decode, x, mask, starts[:1], 200, 0.05)
+    assert single[0] > 0.1
+    with pytest.raises(ValueError, match="starts has shape"):
+        search_codes(decode, x, mask, starts[:, :1], 1, 0.1)

@@ -174,3 +174,17 @@ def test_a_path_ends_in_a_mark() -> None:
     figure = viz.show_landscape(mu, sigma, hill, [(0.9, 0.2, -1.0), (0.0, 0.5, 0.0)], top=0.0)
     (axes,) = figure.axes
     assert [list(line.get_xdata()) for line in axes.lines] == [[0.9, 0.0], [0.0]]
+
+
+def test_searches_begin_at_a_ring_and_end_at_a_dot_inside_the_map():
+    z1, z2 = torch.linspace(-2, 2, 9), torch.linspace(-1, 1, 5)
+    path = torch.tensor([[1.0, 0.5], [0.5, 0.2], [0.0, 0.0]])
+    values = z1.square() + z2[:, None].square()
+    figure = viz.show_searches(z1, z2, values, [path], label="error")
+    axes, bar = figure.axes
+    line, ring, dot = axes.lines
+    assert (line.get_xydata() == path.numpy()).all()
+    assert ring.get_xydata().tolist() == [path[0].tolist()]
+    assert dot.get_xydata().tolist() == [path[-1].tolist()]
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-2, 2), (-1, 1))
+    assert bar.get_ylabel() == "error"
