@@ -21,7 +21,10 @@ TINY = {"size": 2, "epochs": 1, "batch_size": 2, "progress": False}
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_trains(name, tmp_path):
     large = name.startswith(("celeba", "ladder"))  # hundreds of megabytes, for nothing new
-    model, history = train(name, out=None if large else tmp_path, **TINY)
+    tiny = TINY
+    if name.startswith(("digits-ad", "digits-vad")):  # their tables have a row per shipped code
+        tiny = TINY | {"size": 2_000, "batch_size": 500}
+    model, history = train(name, out=None if large else tmp_path, **tiny)
     assert len(history) == 1
     assert torch.isfinite(torch.tensor(history.to_numpy())).all()
     assert ("validation_loss" in history) == (RECIPES[name].loop.__name__ == "fit")
