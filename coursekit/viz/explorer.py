@@ -1,5 +1,7 @@
 """The latent explorer: a plane of the latent space to drag in, alive without a kernel."""
 
+import json
+
 import torch
 from torch import Tensor, nn
 
@@ -28,20 +30,25 @@ def latent_explorer(
     code = torch.zeros(2) if base is None else base.detach()
     names = [f"z[{dim}]" for dim in dims]
     others = len(code) - 2
+    spec = {
+        "decoder": packed(decoder, len(code)),
+        "steps": steps,
+        "extent": extent,
+        "names": names,
+        "dims": list(dims),
+        "code": [round(value, 4) for value in code.tolist()],
+        "height": height,
+        "width": width,
+    }
     return live_figure(
         "explorer.html",
         f"latent explorer: {steps} x {steps} images of {height} x {width} pixels, "
         f"{names[0]} and {names[1]} from {-extent:g} to {extent:g}",
-        spec=packed(decoder, len(code)),
-        steps=steps,
+        spec=json.dumps(spec),
         extent=f"{extent:g}",
         first=names[0],
         second=names[1],
-        dims=list(dims),
-        code=[round(value, 4) for value in code.tolist()],
-        height=height,
-        width=width,
-        fixed=f"The other {others} coordinates stay fixed. " if others else "",
+        fixed=f"The other {others} coordinates stay fixed." if others else "",
         alt=f"{steps} by {steps} decoded images; {names[0]} grows to the right, {names[1]} upward",
         sheet=as_data_url(tile(images, steps), _LARGEST_SHEET),
     )

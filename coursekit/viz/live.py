@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -50,13 +49,13 @@ def live_figure(template: str, summary: str, **parts: object) -> LiveFigure:
     return LiveFigure(html, summary)
 
 
-def packed(decoder: nn.Module, latent_dim: int) -> str:
-    """A decoder (N, L) -> logits (N, C, H, W) as JSON for `network.js`, with a sigmoid at its end.
+def packed(decoder: nn.Module, latent_dim: int) -> dict[str, Any]:
+    """A decoder (N, L) -> logits (N, C, H, W) for `network.js`, with a sigmoid at its end.
 
     Weights are rounded to int8 with one scale per output channel: that changes a pixel by about one
-    grey level. Batch normalization is folded into the layer before it, with its running statistics.
-    Raises ValueError for layers other than Linear, ConvTranspose2d, Conv2d of stride 1,
-    BatchNorm2d, ReLU, LeakyReLU and Unflatten.
+    gray level. Batch normalization is folded into the layer before it, with its running statistics.
+    Raises ValueError for layers other than Linear, ConvTranspose2d, Conv2d of stride 1, BatchNorm2d
+    right after a convolution, ReLU, LeakyReLU and Unflatten.
     """
     floats: list[Tensor] = []
     whole: list[Tensor] = []
@@ -64,7 +63,9 @@ def packed(decoder: nn.Module, latent_dim: int) -> str:
     with torch.no_grad():
         x = torch.zeros(1, latent_dim)
         parts = list(_leaves(decoder))
-        for layer, following in zip(parts, [*parts[1:], None], strict=True):
+        for before_it, layer, following in zip(
+            [None, *parts[:-1]], parts, [*parts[1:], None], strict=True
+        ):
             before = x
             x = x if isinstance(layer, nn.BatchNorm2d) else layer(x)
             if isinstance(layer, nn.ReLU | nn.LeakyReLU):
@@ -79,20 +80,22 @@ def packed(decoder: nn.Module, latent_dim: int) -> str:
                 floats += [bias, scale]
                 whole.append((weight / scale.view(shape)).round().to(torch.int8).flatten())
                 layers.append(entry)
-            elif not isinstance(layer, nn.BatchNorm2d | nn.Unflatten):
+            elif not isinstance(layer, nn.Unflatten) and not (
+                isinstance(layer, nn.BatchNorm2d)
+                and isinstance(before_it, nn.ConvTranspose2d | nn.Conv2d)
+            ):
                 raise ValueError(
-                    f"{type(layer).__name__} cannot be drawn in a page: expected a decoder of "
-                    "Linear, ConvTranspose2d, Conv2d, BatchNorm2d, ReLU, LeakyReLU and Unflatten"
+                    f"{type(layer).__name__} cannot be drawn in a page here: expected a decoder of "
+                    "Linear, ConvTranspose2d, Conv2d, BatchNorm2d right after a convolution, ReLU, "
+                    "LeakyReLU and Unflatten"
                 )
     numbers = torch.cat(floats).float()
     data = numbers.numpy().tobytes() + torch.cat(whole).numpy().tobytes()
-    return json.dumps(
-        {
-            "layers": [*layers, {"kind": "sigmoid"}],
-            "floats": len(numbers),
-            "weights": base64.b64encode(data).decode(),
-        }
-    )
+    return {
+        "layers": [*layers, {"kind": "sigmoid"}],
+        "floats": len(numbers),
+        "weights": base64.b64encode(data).decode(),
+    }
 
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:

@@ -104,7 +104,7 @@ function plot({ height, left = 42, x, y, xticks, yticks, xlabel, ylabel }) {
 function wake(kind, build) {
   const asleep = ".live-figure." + kind + ":not([data-live])";
   document.querySelectorAll(asleep).forEach(function (figure) {
-    const parts = build(JSON.parse(figure.querySelector("script").textContent));
+    const parts = build(JSON.parse(figure.querySelector("script").textContent), figure);
     figure.querySelector(".try").hidden = false;
     figure.prepend(...parts);
     figure.dataset.live = "";
