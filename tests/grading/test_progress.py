@@ -26,14 +26,14 @@ def wrong(mu, logvar):
 
 def test_a_check_that_passes_is_remembered(folder, capsys):
     check("vae.kl", wrong)
-    assert f"Solved in this chapter: 0 of {ALL}.\n" in capsys.readouterr().out
+    assert f"Solved in this chapter: none (0 of {ALL}).\n" in capsys.readouterr().out
     assert list(folder.iterdir()) == []
     check("vae.kl", KL)
-    assert f"Solved in this chapter: 1 of {ALL}: kl.\n" in capsys.readouterr().out
+    assert f"Solved in this chapter: kl (1 of {ALL}).\n" in capsys.readouterr().out
     kept = json.loads((folder / progress.NAME).read_text())["solved"]
     assert list(kept) == ["vae.kl"]
     check("vae.kl", wrong)  # a later mistake takes nothing back
-    assert f"1 of {ALL}: kl.\n" in capsys.readouterr().out
+    assert f"kl (1 of {ALL}).\n" in capsys.readouterr().out
 
 
 def test_the_command_lists_every_chapter(folder, capsys):
@@ -69,11 +69,11 @@ def test_google_drive_keeps_it_where_it_is_mounted(folder, monkeypatch, capsys):
 def test_a_damaged_file_counts_as_empty(folder, capsys, text):
     (folder / progress.NAME).write_text(text)
     check("vae.kl", KL)
-    assert f"1 of {ALL}: kl.\n" in capsys.readouterr().out
+    assert f"kl (1 of {ALL}).\n" in capsys.readouterr().out
 
 
 def test_a_place_that_cannot_be_written_stops_nothing(folder, monkeypatch, capsys):
     (folder / "file").write_text("")
     monkeypatch.setenv("COURSEKIT_PROGRESS", str(folder / "file" / "x.json"))
     assert check("vae.kl", KL)
-    assert f"0 of {ALL}.\n" in capsys.readouterr().out
+    assert f"none (0 of {ALL}).\n" in capsys.readouterr().out

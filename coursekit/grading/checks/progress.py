@@ -60,8 +60,7 @@ def line(ids: list[str]) -> str:
         return ""
     known = solved(path)
     names = [id.split(".", 1)[1] for id in ids if id in known]
-    which = f": {', '.join(names)}" if names else ""
-    return f"Solved in this chapter: {len(names)} of {len(ids)}{which}."
+    return f"Solved in this chapter: {', '.join(names) or 'none'} ({len(names)} of {len(ids)})."
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
