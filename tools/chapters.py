@@ -30,6 +30,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 from tqdm import tqdm
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -146,13 +147,19 @@ async def execute(nb: NotebookNode, env: dict[str, str] | None = None, **options
     ours = {"OMP_NUM_THREADS": "1", "COURSEKIT_PROGRESS": "off"}
     environment = {**ours, **os.environ, **(env or {})}
     start, error = time.monotonic(), None
-    with tempfile.TemporaryDirectory() as folder:  # no chapter may need its folder
+    with tempfile.TemporaryDirectory() as folder:
+        (cwd := Path(folder, "empty")).mkdir()  # no chapter may need its folder
+        kernel = {"connection_file": f"{folder}/kernel.json"}
+        if os.name == "posix":
+            # Two kernels that start at once may choose the same free port, and one dies.
+            kernel |= {"transport": "ipc", "ip": f"{folder}/socket"}
         client = NotebookClient(
             nb,
+            config=Config(KernelManager=kernel),
             timeout=CELL_TIMEOUT,
             kernel_name="python3",
             extra_arguments=["--log-level=ERROR"],
-            resources={"metadata": {"path": folder}},
+            resources={"metadata": {"path": str(cwd)}},
             shutdown_kernel="immediate",
             store_widget_state=False,
             record_timing=False,
