@@ -99,7 +99,7 @@ def test_the_book_lists_every_chapter_in_order() -> None:
 
 @each_notebook
 def test_a_notebook_is_small_and_in_short_steps(path: Path) -> None:
-    assert path.stat().st_size < 2e6
+    assert path.stat().st_size < 1.5e6
     nb = chapters.read(path)
     lines = {cell.id: len(cell.source.splitlines()) for cell in chapters.code_cells(nb)}
     claims = {cell.id for cell in nb.cells if "claim" in make_student.tags(cell)}  # not for readers
