@@ -237,11 +237,11 @@ def test_reading_takes_no_time_that_grows_without_bound(source):
 
 def test_of_much_code_the_beginning_is_read():
     parsed = code("f = 1", "# " + "x" * MAX_CODE, "g = 2")
-    assert [statement.cell for statement in parsed.statements] == [1]
+    assert [cell for cell, _ in parsed.places] == [1]
     assert "characters of code" in parsed.errors[2]
     assert "characters of code" in parsed.errors[3]
     parsed = code("f = 1", "x;" * MAX_STATEMENTS, "g = 2")
-    assert [statement.cell for statement in parsed.statements] == [1, 3]
+    assert [cell for cell, _ in parsed.places] == [1, 3]
     assert "20,000 statements" in parsed.errors[2]
 
 

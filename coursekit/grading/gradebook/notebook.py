@@ -9,7 +9,7 @@ import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from coursekit.grading.gradebook.statements import Statement, spells, statement
 
@@ -122,6 +122,8 @@ class Program:
     sources: dict[int, str]
     """By cell: its source, magics gone."""
     statements: tuple[Statement, ...]
+    places: tuple[tuple[int, int], ...]
+    """Where each statement stands: its cell, and which of the cell's statements it is."""
     errors: dict[int, str]
     """By cell: why it cannot be compiled."""
 
@@ -255,14 +257,15 @@ class Program:
     def _by_cell(self, chosen: Collection[int]) -> Cells:
         cells: dict[int, list[int]] = {}
         for place in sorted(chosen):
-            statement = self.statements[place]
-            cells.setdefault(statement.cell, []).append(statement.index)
+            number, index = self.places[place]
+            cells.setdefault(number, []).append(index)
         return [(number, self.sources[number], indices) for number, indices in cells.items()]
 
 
 def program(cells: Iterable[Cell]) -> Program:
     sources: dict[int, str] = {}
     statements: list[Statement] = []
+    places: list[tuple[int, int]] = []
     errors: dict[int, str] = {}
     size = 0
     for cell in cells:
@@ -272,27 +275,31 @@ def program(cells: Iterable[Cell]) -> Program:
             size += len(cell.source)
             if size > MAX_CODE:
                 raise ValueError(f"the notebook has more than {MAX_CODE:,} characters of code")
-            source, body = _parse(cell.source)
-            if len(statements) + len(body) > MAX_STATEMENTS:
+            source, found = _statements(cell.source)
+            if len(statements) + len(found) > MAX_STATEMENTS:
                 raise ValueError(f"the notebook has more than {MAX_STATEMENTS:,} statements")
-            statements += [statement(cell.number, i, node) for i, node in enumerate(body)]
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None)
             where = f", line {line}" if line else ""
             errors[cell.number] = f"{type(error).__name__}{where}: {getattr(error, 'msg', error)}"
             continue
         sources[cell.number] = source
-    return Program(sources, tuple(statements), errors)
+        statements += found
+        places += [(cell.number, index) for index in range(len(found))]
+    return Program(sources, tuple(statements), tuple(places), errors)
 
 
-def _parse(source: str) -> tuple[str, list[ast.stmt]]:
+@lru_cache(maxsize=512)  # most cells are the chapter's own, the same in all submissions
+def _statements(source: str) -> tuple[str, tuple[Statement, ...]]:
+    """A cell without its magics, and its top-level statements."""
     with warnings.catch_warnings():  # an invalid escape in a student's string is no news for us
         warnings.simplefilter("ignore")
         try:
-            return source, ast.parse(source).body
+            body = ast.parse(source).body
         except SyntaxError:
             source = plain(source)
-            return source, ast.parse(source).body
+            body = ast.parse(source).body
+    return source, tuple(statement(node) for node in body)
 
 
 def prose(cells: Iterable[Cell], id: str) -> str | None:

@@ -11,10 +11,8 @@ FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """One top-level statement and the global names that it has to do with."""
+    """The global names that a top-level statement has to do with, wherever it stands."""
 
-    cell: int
-    index: int
     text: str
     """The statement without comments, in one fixed style."""
     binds: frozenset[str]
@@ -38,7 +36,7 @@ class Statement:
     """A star import: it may bind any name."""
 
 
-def statement(cell: int, index: int, node: ast.stmt) -> Statement:
+def statement(node: ast.stmt) -> Statement:
     """Reads one statement. May raise what `compile` raises for code that cannot be compiled."""
     text = ast.unparse(node)
     with warnings.catch_warnings():
@@ -59,8 +57,6 @@ def statement(cell: int, index: int, node: ast.stmt) -> Statement:
     kinds = dict(_made(node))
     star = isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names)
     return Statement(
-        cell,
-        index,
         text,
         binds=frozenset(binds),
         changes=frozenset(_changed(node)),
