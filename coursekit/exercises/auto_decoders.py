@@ -1,6 +1,6 @@
 """Exercises of the chapter on auto-decoders: codes that are parameters, and how to find them."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -19,9 +19,21 @@ from coursekit.exercises import (
 )
 
 
+class _Codes(nn.Module):
+    """Lets codes (B, L) pass, as the decoders of the chapter do."""
+
+    def forward(self, z):
+        if z.dim() != 2:
+            raise ValueError(
+                f"decode takes codes of shape (B, L), but got {tuple(z.shape)}: flatten the axes "
+                "in front of the last one, and give them back to the images"
+            )
+        return z
+
+
 def _network(g: Generator, inputs: int, outputs: int, scale: float = 0.8) -> nn.Module:
     """A small smooth decoder with weights drawn from `g`."""
-    made = nn.Sequential(nn.Linear(inputs, 8), nn.Tanh(), nn.Linear(8, outputs))
+    made = nn.Sequential(_Codes(), nn.Linear(inputs, 8), nn.Tanh(), nn.Linear(8, outputs))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.copy_(scale * randn(g, *parameter.shape))
@@ -40,12 +52,18 @@ def _flat_images(g: Generator) -> tuple[Any, ...]:
     return images, new, 3
 
 
+class _Products(NamedTuple):
+    size_of_mean_code: Tensor
+    products_of_codes: Tensor
+    products_with_new_codes: Tensor
+
+
 def _inner_products(answer: Answer, images: Tensor, new: Tensor, latent_dim: int) -> Any:
     """What does not change when an axis is turned round, which a right answer may do."""
     codes, others = answer(images, new, latent_dim)
     codes = tensor(codes, (len(images), latent_dim), "the codes of the training images").double()
     others = tensor(others, (len(new), latent_dim), "the codes of the new images").double()
-    return codes.mean(0).abs(), codes @ codes.T, others @ codes.T
+    return _Products(codes.mean(0).abs(), codes @ codes.T, others @ codes.T)
 
 
 @record(
@@ -70,6 +88,8 @@ def _inner_products(answer: Answer, images: Tensor, new: Tensor, latent_dim: int
         "singular[:latent_dim] / len(images) ** 0.5": {
             "singular[:latent_dim]": "Your coordinates have variance 1/N. The singular value is "
             "the root of a sum of squares: divide it by the root of N.",
+            "singular[:latent_dim] / (len(images) - 1) ** 0.5": "The mean square of your "
+            "coordinates is a little below 1, because std divides by N - 1. Divide by N.",
             "torch.ones(latent_dim)": "Your coordinates are not scaled: each must have variance 1.",
             "singular[:latent_dim] ** 2 / len(images)": "You divided by the variance. Divide by "
             "the standard deviation.",
@@ -132,6 +152,28 @@ def _each_set_by_itself(images, new, latent_dim):
         scale = singular[:latent_dim] / len(x) ** 0.5
         found.append((x - x.mean(dim=0)) @ directions[:latent_dim].T / scale)
     return tuple(found)
+
+
+@pca_start.wrong(
+    "Each set is divided by its own standard deviations. Divide the new images by those of the "
+    "training images, too."
+)
+def _own_scale(images, new, latent_dim):
+    mean = images.mean(dim=0)
+    directions = torch.linalg.svd(images - mean, full_matrices=False)[2][:latent_dim].T
+    codes, others = (images - mean) @ directions, (new - mean) @ directions
+    return codes / codes.std(dim=0, correction=0), others / others.std(dim=0, correction=0)
+
+
+@pca_start.wrong(
+    "Each set is divided by its own standard deviations, and std divides by N - 1. Divide both "
+    "sets by the root mean squares of the training codes."
+)
+def _own_std(images, new, latent_dim):
+    mean = images.mean(dim=0)
+    directions = torch.linalg.svd(images - mean, full_matrices=False)[2][:latent_dim].T
+    codes, others = (images - mean) @ directions, (new - mean) @ directions
+    return codes / codes.std(dim=0), others / others.std(dim=0)
 
 
 # --- auto_decoders.rows -------------------------------------------------------------------------
@@ -207,7 +249,7 @@ def _tables(g: Generator) -> tuple[Any, ...]:
         "subtract lr times the mean divided by the root, plus 1e-8, from the rows at `index`.",
     ),
     explanation="Every table is read and written at `index` only, and each row corrects its "
-    "moments by its own counter.",
+    "moments by its own counter. In its first step, a row moves by lr in each coordinate.",
     see="chapter 6, 'Exercise 2: an optimizer for rows'",
     forbids=("coursekit.training.latents.row_step", "coursekit.training.latents.RowAdam"),
     fair=("detached",),
@@ -243,6 +285,20 @@ def _dense(codes, m, v, count, index, grad, lr):
     count, m, v = count + 1, 0.9 * m + 0.1 * full, 0.999 * v + 0.001 * full.square()
     size = (v / (1 - 0.999**count)).sqrt()
     return codes - lr * m / (1 - 0.9**count) / (size + 1e-8), m, v, count
+
+
+@row_step.wrong(
+    "You raise the counters after the correction, so a row that moves for the first time is "
+    "divided by 1 - 0.9**0 = 0. Raise the counters first."
+)
+def _counted_late(codes, m, v, count, index, grad, lr):
+    codes, m, v, count = codes.clone(), m.clone(), v.clone(), count.clone()
+    m[index] = 0.9 * m[index] + 0.1 * grad
+    v[index] = 0.999 * v[index] + 0.001 * grad.square()
+    mean = m[index] / (1 - 0.9 ** count[index])
+    codes[index] -= lr * mean / ((v[index] / (1 - 0.999 ** count[index])).sqrt() + 1e-8)
+    count[index] += 1
+    return codes, m, v, count
 
 
 # --- auto_decoders.restarts ---------------------------------------------------------------------
@@ -289,6 +345,14 @@ def _all_known(g: Generator) -> tuple[Any, ...]:
             "error is a sum.",
             "return (mask * (images - x)).abs().sum(dim=2)": "You sum absolute differences. The "
             "error is a sum of squares.",
+        },
+        "return z[best, images], errors[best, images]": {
+            "return z[best], errors[best]": "`best` says for each image which search is best. "
+            "z[best] takes the codes of all images from these searches; z[best, torch.arange(N)] "
+            "takes one code per image.",
+            "return z[best], errors[best, images]": "`best` says for each image which search is "
+            "best. z[best] takes the codes of all images from these searches; "
+            "z[best, torch.arange(N)] takes one code per image.",
         },
         "range(steps)": {
             "range(1)": "There is only one step. Repeat it `steps` times.",
@@ -403,6 +467,14 @@ def laplace_draw(mu, b, u):
     v = u - 0.5
     return mu - b * v.sign() * torch.log(1 - 2 * v.abs())
     ### END SOLUTION
+
+
+@laplace_draw.wrong(
+    "This is the inverse for u < 1/2. For u > 1/2, z lies above mu, and the distribution function "
+    "is 1 - exp(-(z - mu) / b) / 2: invert this one, too."
+)
+def _lower_half(mu, b, u):
+    return mu + b * torch.log(2 * u)
 
 
 # --- auto_decoders.kl ---------------------------------------------------------------------------

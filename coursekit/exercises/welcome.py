@@ -118,8 +118,10 @@ def _clouds(g: Generator, n: int = 30, m: int = 50, d: int = 6) -> tuple[Tensor,
             "distance.argmin()": "You found the one smallest number of the whole table. There is "
             "one answer per sample.",
             "distance.argmax(dim=1)": "You found the farthest image: argmax. Take argmin.",
-            "distance.min(dim=1).values": "You return the distances. Return the places of the "
-            "nearest images in the batch, as argmin gives them.",
+            "distance.min(dim=1).values": "You return the distances. Return the indices of "
+            "the nearest images, as argmin gives them.",
+            "distance.min(dim=1)": "min gives two results, the distances and their indices. Return "
+            "the indices only: argmin.",
             "distance.argmin(dim=1, keepdim=True)": "keepdim=True leaves an axis of length 1. The "
             "contract asks for (N,).",
         },
@@ -127,6 +129,10 @@ def _clouds(g: Generator, n: int = 30, m: int = 50, d: int = 6) -> tuple[Tensor,
             ".sum(dim=2)": "The differences are not squared, so positive and negative ones cancel.",
             ".abs().sum(dim=2)": "You added up absolute differences. The distance here is the sum "
             "of the squares.",
+            ".square().sum(dim=1)": "You summed over axis 1 of (N, M, D): the images. Sum "
+            "over the pixels, the last axis.",
+            ".square().sum(dim=0)": "You summed over axis 0 of (N, M, D): the samples. Sum "
+            "over the pixels, the last axis.",
             ".square().amax(dim=2)": "Only the largest difference counts in your distance. Sum "
             "over the pixels.",
         },
@@ -146,7 +152,7 @@ def _clouds(g: Generator, n: int = 30, m: int = 50, d: int = 6) -> tuple[Tensor,
     ),
 )
 def nearest(samples, images):
-    """The place of the nearest image, for each sample.
+    """The index of the nearest image, for each sample.
 
     samples: (N, D) float tensor. images: (M, D). Rows are pictures, columns are pixels.
     Returns: (N,) integers from 0 to M - 1. Nearest is the image whose squared error, summed over
@@ -154,7 +160,7 @@ def nearest(samples, images):
     """
     # 1. The differences between each sample and each image: (N, M, D).
     # 2. The distances: (N, M).
-    # 3. The place of the smallest distance in each row: (N,).
+    # 3. The index of the smallest distance in each row: (N,).
     ### BEGIN SOLUTION
     difference = samples[:, None] - images[None]
     distance = difference.square().sum(dim=2)
@@ -210,7 +216,7 @@ def _training(g: Generator, rows: int) -> tuple[Any, ...]:
     },
     fair=("changes its inputs in place",),  # a step changes the network
     hints=(
-        "Print the shapes of `prediction`, of `y` and of their difference for a batch of 3.",
+        "Print the shapes of `prediction`, of `y` and of their difference in `broken_step`.",
         "`prediction[:, 0]` or `prediction.squeeze(1)` removes the axis of length 1. For the "
         "second mistake: what does backward() do with gradients that are already there?",
         "Take the first column of the prediction. Then compute the loss, and call zero_grad, "

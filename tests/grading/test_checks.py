@@ -77,6 +77,16 @@ def test_error_names_its_line(capsys):
     assert "Traceback" not in out
 
 
+def test_an_error_in_the_courses_decoder_names_the_students_line(capsys):
+    def every_search_at_once(decode, x, mask, starts, steps, lr):
+        return decode(starts)
+
+    check("auto_decoders.restarts", every_search_at_once)
+    out = capsys.readouterr().out
+    assert "flatten the axes" in out
+    assert ": return decode(starts))" in out
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -258,6 +258,19 @@ def with_einsum(decode, x, mask, starts, steps, lr):
     return z.detach()[low.indices, range(len(x))], low.values
 
 
+@wrong("auto_decoders.restarts", says="flatten the axes")
+def all_searches_at_once(decode, x, mask, starts, steps, lr):
+    z = starts.clone().requires_grad_()
+    adam = torch.optim.Adam([z], lr=lr)
+    for _ in range(steps):
+        loss = (mask * (decode(z) - x)).square().sum()
+        (z.grad,) = torch.autograd.grad(loss, z)
+        adam.step()
+    errors = (mask * (decode(z) - x)).square().sum(2).detach()
+    best = errors.argmin(0)
+    return z.detach()[best, torch.arange(len(x))], errors.amin(0)
+
+
 @wrong("auto_decoders.restarts", says="expected")
 def the_mean_of_all_searches(decode, x, mask, starts, steps, lr):
     z = starts.clone().requires_grad_()
@@ -448,6 +461,24 @@ def image_by_image_search(decode, x, mu, logvar, eps, judge, lr):
             adam.step()
         after.append(elbo(i, m, v, judge).detach())
     return torch.stack(before), torch.stack(after)
+
+
+@wrong("auto_decoders.gap", says="flatten the axes")
+def all_draws_at_once(decode, x, mu, logvar, eps, judge, lr):
+    def elbo(noise):
+        z = mu + (logvar / 2).exp() * noise
+        target = x.expand(len(noise), *x.shape)
+        loss = F.binary_cross_entropy_with_logits(decode(z), target, reduction="none")
+        kl = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0))
+        return -loss.sum(2).mean(0) - kl.sum(1)
+
+    before = elbo(judge).detach()
+    mu, logvar = mu.clone().requires_grad_(), logvar.clone().requires_grad_()
+    adam = torch.optim.Adam([mu, logvar], lr=lr)
+    for noise in eps:
+        mu.grad, logvar.grad = torch.autograd.grad(-elbo(noise).sum(), (mu, logvar))
+        adam.step()
+    return before, elbo(judge).detach()
 
 
 @wrong("auto_decoders.gap", says="expected")
