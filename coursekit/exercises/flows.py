@@ -41,6 +41,16 @@ def _invertible(g: Generator, dim: int) -> nn.Module:
     return nn.Sequential(_matrix(g, dim), nn.LeakyReLU(0.4), _matrix(g, dim))
 
 
+def _turned_over(g: Generator) -> tuple[Any, ...]:
+    """Points in three dimensions and a function whose determinant is negative everywhere."""
+    y, inverse = randn(g, 5, 3), _invertible(g, 3)
+    first, last = inverse[0], inverse[2]
+    if torch.linalg.det(first.weight) * torch.linalg.det(last.weight) > 0:
+        with torch.no_grad():
+            last.weight[0] *= -1
+    return y, inverse
+
+
 def _other_dimension(g: Generator) -> tuple[Any, ...]:
     dim = int(torch.randint(1, 3, (1,), generator=g))
     return randn(g, 4, dim), _invertible(g, dim)
@@ -51,7 +61,7 @@ def _other_dimension(g: Generator) -> tuple[Any, ...]:
 
 @record(
     "flows.density",
-    inputs=lambda g: (randn(g, 5, 3), _invertible(g, 3)),
+    inputs=_turned_over,
     tests=(
         values(points=3, name="is the density of the transformed points"),
         values(
@@ -67,6 +77,10 @@ def _other_dimension(g: Generator) -> tuple[Any, ...]:
             "determinant of the inverse, which is added; the determinant of f is subtracted.",
             "log_base": "The volume is missing: f stretches some regions and squeezes others, and "
             "the log-determinant says by how much.",
+        },
+        "for row in y]": {
+            "for row in z]": "You took the Jacobian of the inverse at z. It belongs to y, the "
+            "point that the inverse gets.",
         },
         "torch.linalg.slogdet(jacobian).logabsdet": {
             "torch.logdet(jacobian)": "The determinant may be negative, where f turns the space "
@@ -375,6 +389,14 @@ def _both_ways(answer: Answer, net: nn.Module, keep: Tensor, z: Tensor, other: T
     tests=(),
     probe=_both_ways,
     mistakes={
+        "torch.tanh(s) * ~self.keep, t * ~self.keep": {
+            "torch.tanh(s), t": "The kept coordinates must neither be scaled nor shifted: set "
+            "their s and t to 0.",
+        },
+        "s, t = self.net(kept": {
+            "t, s = self.net(kept": "The first D outputs of the network are s, and the shifts t "
+            "follow.",
+        },
         "self.net(kept * self.keep)": {
             "self.net(kept)": "Your network sees the coordinates that move. Then the inverse "
             "cannot compute the same scale and shift, because it does not know them: show the "
@@ -461,7 +483,7 @@ class Coupling(nn.Module):
 
 def _compare(answer: Answer, args: tuple[Any, ...], which: tuple[int, ...]) -> None:
     """Of the points, log_det and the inverse, those at `which` are what the solution gives."""
-    exercise, names = exercise_of(Coupling), ("the points", "log_det", "the inverse")
+    exercise, names = exercise_of(Coupling), ("`y`", "`log_det`", "the inverse")
     given = copies(args)
     found, right = exercise.observe(answer, given)[0], exercise.observe(exercise.solve, args)[0]
     for i in which:
@@ -550,6 +572,10 @@ def _pictures(g: Generator) -> tuple[Any, ...]:
             "- images[0].numel() * math.log2(levels)": "This is in bits. The result is in nats.",
             "- images[0].numel() * math.log(256)": "The number of gray levels is an argument.",
         },
+        "return log_density(x) - images[0].numel() * math.log(levels)": {
+            "return images[0].numel() * math.log(levels) - log_density(x)": "This is -log P, what "
+            "a loss would be. Return the bound on log P.",
+        },
         "torch.rand(images.shape, generator=generator)": {
             "torch.randn(images.shape, generator=generator)": "The noise must be uniform: only "
             "then does the average over it add up the probability of a gray level.",
@@ -620,14 +646,7 @@ def _dependencies(answer: Answer, dim: int, hidden: int) -> Any:
 @record(
     "flows.masks",
     inputs=_sizes,
-    tests=(
-        values(points=4, name="lets output i see exactly the inputs before i"),
-        values(
-            name="does so for the smallest hidden layer",
-            hidden="Try dim = 5 and hidden = 4: every hidden unit is needed, with degrees 1 to 4.",
-            inputs=lambda g: ((dim := int(torch.randint(3, 9, (1,), generator=g))), dim - 1),
-        ),
-    ),
+    tests=(),
     probe=_dependencies,
     mistakes={
         "degrees[:, None] >= inputs": {
@@ -673,6 +692,44 @@ def made_masks(dim, hidden):
     degrees = torch.arange(hidden) % (dim - 1) + 1
     return degrees[:, None] >= inputs, inputs[:, None] > degrees
     ### END SOLUTION
+
+
+@made_masks.wrong(
+    "Both masks are transposed: that of a linear layer has the shape (outputs, inputs), here "
+    "(hidden, dim) and (dim, hidden)."
+)
+def _transposed(dim, hidden):
+    first, second = made_masks.solve(dim, hidden)
+    return first.T, second.T
+
+
+def _respects_the_order(answer: Answer, dim: int, hidden: int) -> None:
+    shapes, seen = _dependencies(answer, dim, hidden)
+    found, right = shapes.int().tolist(), [hidden, dim, dim, hidden]
+    for which, at in (("first", slice(0, 2)), ("second", slice(2, 4))):
+        if found[at] != right[at]:
+            raise Failed(
+                f"the {which} mask has shape {tuple(found[at])}; expected {tuple(right[at])}"
+            )
+    for i, j in (seen != torch.ones(dim, dim).tril(-1)).nonzero().add(1).tolist():
+        case = f"should not see input {j}, and does"
+        if j < i:
+            case = f"should see input {j}, and does not"
+        raise Failed(f"for dim = {dim} and hidden = {hidden}, output {i} {case}")
+
+
+@made_masks.test("lets output i see exactly the inputs before i", points=4)
+def _order(answer: Answer, g: Generator) -> None:
+    _respects_the_order(answer, *_sizes(g))
+
+
+@made_masks.test(
+    "does so for the smallest hidden layer",
+    hidden="Try dim = 5 and hidden = 4: every hidden unit is needed, with degrees 1 to 4.",
+)
+def _smallest(answer: Answer, g: Generator) -> None:
+    dim = int(torch.randint(3, 9, (1,), generator=g))
+    _respects_the_order(answer, dim, dim - 1)
 
 
 # --- flows.rate ---------------------------------------------------------------------------------
@@ -751,6 +808,43 @@ def rate(mu, logvar, log_prior, generator):
     log_q = -0.5 * (eps.square() + logvar + math.log(2 * math.pi)).sum(dim=1)
     return log_q - log_prior(z)
     ### END SOLUTION
+
+
+@rate.wrong(
+    "This is the closed form of the KL to N(0, I). Here the prior is any density, given by "
+    "log_prior: draw z, and average log q - log p there."
+)
+def _to_standard(mu, logvar, log_prior, generator):
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(dim=1)
+
+
+@rate.wrong(
+    "Your sigma is exp(logvar), in the draw and in log q. That is the variance: sigma is "
+    "exp(logvar / 2)."
+)
+def _variance_for_scale(mu, logvar, log_prior, generator):
+    eps = torch.randn(mu.shape, generator=generator)
+    z = mu + torch.exp(logvar) * eps
+    return -0.5 * (eps.square() + 2 * logvar + math.log(2 * math.pi)).sum(dim=1) - log_prior(z)
+
+
+@rate.wrong(
+    "z is right. But log q takes exp(logvar), the variance, for sigma: torch.distributions.Normal "
+    "wants exp(logvar / 2)."
+)
+def _variance_in_density(mu, logvar, log_prior, generator):
+    z = mu + torch.exp(logvar / 2) * torch.randn(mu.shape, generator=generator)
+    q = torch.distributions.Normal(mu, torch.exp(logvar))
+    return q.log_prob(z).sum(dim=1) - log_prior(z)
+
+
+@rate.wrong(
+    "You took the density of z under N(0, I). log q is that of the posterior, with the mean mu "
+    "and the variance exp(logvar)."
+)
+def _standard_posterior(mu, logvar, log_prior, generator):
+    z = mu + torch.exp(logvar / 2) * torch.randn(mu.shape, generator=generator)
+    return -0.5 * (z.square() + math.log(2 * math.pi)).sum(dim=1) - log_prior(z)
 
 
 # --- Questions answered in prose ----------------------------------------------------------------

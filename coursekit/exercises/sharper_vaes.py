@@ -178,6 +178,27 @@ def level_nats(x, mean, scale):
     ### END SOLUTION
 
 
+@level_nats.wrong(
+    "The probabilities of the 256 levels add up to less than 1: black must get all of the Gaussian "
+    "that lies below it, and white all that lies above it."
+)
+def _no_tails(x, mean, scale):
+    p = torch.distributions.Normal(mean, scale)
+    probability = p.cdf(x + 0.5 / 255) - p.cdf(x - 0.5 / 255)
+    return -probability.clamp(min=1e-12).log().flatten(1).sum(dim=1)
+
+
+@level_nats.wrong(
+    "You divide by the mass between black and white. The probabilities add up to 1, but the "
+    "contract gives the mass beyond black to black, and that beyond white to white."
+)
+def _shared_out(x, mean, scale):
+    p = torch.distributions.Normal(mean, scale)
+    inside = p.cdf(torch.full_like(mean, 1 + 0.5 / 255)) - p.cdf(torch.full_like(mean, -0.5 / 255))
+    probability = (p.cdf(x + 0.5 / 255) - p.cdf(x - 0.5 / 255)) / inside
+    return -probability.clamp(min=1e-12).log().flatten(1).sum(dim=1)
+
+
 @level_nats.test("gives the 256 levels probabilities that add up to 1", points=1)
 def _sums_to_one(answer: Answer, g: Generator) -> None:
     mean, scale = 0.02 + 0.96 * float(rand(g)), 0.02 + 0.1 * float(rand(g))
@@ -316,6 +337,8 @@ def _coded(g: Generator, count: int = 5) -> tuple[Any, ...]:
             "The question is what the code is worth.",
             "nats(torch.zeros_like(z), maps)": "You removed the code. Take the code of another "
             "image: a decoder may never have seen a code of zeros.",
+            "nats(z.roll(-1, 0), maps)": "This is the code of the next image. The contract asks "
+            "for that of the image before, and for the first image that of the last one.",
             "nats(z.roll(1, 1), maps)": "You moved the numbers within each code. Move the codes "
             "within the batch: dimension 0.",
         },
@@ -476,6 +499,18 @@ def _reverse(h, skip, to_prior, to_posterior, eps):
     return z, 0.5 * terms.flatten(1).sum(dim=1)
 
 
+@stochastic_skip.wrong(
+    "This is the KL to N(0, 1). The prior of a skip connection is the Gaussian of `to_prior(h)`, "
+    "so its mean and variance belong in the formula."
+)
+def _standard(h, skip, to_prior, to_posterior, eps):
+    z, kl = stochastic_skip.solve(h, skip, to_prior, to_posterior, eps)
+    if skip is None:
+        return z, kl
+    mu, logvar = to_posterior(torch.cat([h, skip], dim=1)).chunk(2, dim=1)
+    return z, 0.5 * (mu.square() + logvar.exp() - 1 - logvar).flatten(1).sum(dim=1)
+
+
 # --- sharper_vaes.top_down ----------------------------------------------------------------------
 
 
@@ -589,6 +624,27 @@ def _backwards(h, skips, merges, last, maps=None):
         kls.append(kl)
         h = merge(torch.cat([h, z], dim=1))
     return last(F.interpolate(h, scale_factor=2)), torch.stack(kls[::-1], dim=1)
+
+
+@top_down.wrong(
+    "The encoder's maps come in the order of the skip connections already, from coarse to fine. "
+    "You turned them around, so the first skip connection gets the finest map."
+)
+def _turned(h, skips, merges, last, maps=None):
+    return top_down.solve(h, skips, merges, last, None if maps is None else maps[::-1])
+
+
+@top_down.wrong(
+    "Double h at the start of each round. The skip connection draws a map of the doubled size, and "
+    "yours gets h before it is doubled."
+)
+def _doubled_late(h, skips, merges, last, maps=None):
+    kls = []
+    for skip, merge, seen in zip(skips, merges, maps or [None] * len(skips), strict=True):
+        z, kl = skip(h, seen)
+        kls.append(kl)
+        h = F.interpolate(merge(torch.cat([h, z], dim=1)), scale_factor=2)
+    return last(F.interpolate(h, scale_factor=2)), torch.stack(kls, dim=1)
 
 
 # --- Questions answered in prose ----------------------------------------------------------------

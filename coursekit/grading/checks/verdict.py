@@ -35,6 +35,9 @@ PUBLIC = b"public"
 SAME = 1e-4
 """Two answers behave alike if all numbers agree to this relative error."""
 
+OURS = str(Path(__file__).parents[2])
+"""The folder of `coursekit`: its lines, such as those of a test, tell students nothing."""
+
 
 _NO_GRADIENTS = (
     "the call leaves gradients switched off for everything that follows; write "
@@ -200,14 +203,13 @@ def guarded(function: Callable[..., Any]) -> Answer:
 
 
 def _line(error: BaseException) -> str:
-    """Where in the student's code it happened: the innermost frame that is not a library's."""
+    """Where in the student's code it happened: the innermost frame outside libraries and ours."""
     import linecache
     import traceback
 
-    course = str(Path(__file__).parents[2])  # a decoder of the course may refuse what it was given
     for frame, lineno in reversed(list(traceback.walk_tb(error.__traceback__))):
         name = frame.f_code.co_filename
-        if "site-packages" in name or name.startswith(("<frozen", course)):
+        if "site-packages" in name or name.startswith(("<frozen", OURS)):
             continue
         text = linecache.getline(name, lineno).strip()
         if text:

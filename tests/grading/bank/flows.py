@@ -415,7 +415,7 @@ def each_unit_one_input(dim, hidden):
     return first, second
 
 
-@wrong("flows.masks", says="expected")
+@wrong("flows.masks", says="should see input 2, and does not")
 def missing_a_degree(dim, hidden):
     degrees = torch.ones(hidden, dtype=torch.long)
     inputs = torch.arange(1, dim + 1)
