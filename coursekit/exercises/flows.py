@@ -36,7 +36,7 @@ def _matrix(g: Generator, dim: int) -> nn.Linear:
                 return layer
 
 
-def _invertible(g: Generator, dim: int) -> nn.Module:
+def _invertible(g: Generator, dim: int) -> nn.Sequential:
     """A network R^D -> R^D that has an inverse: two matrices and a bend between them."""
     return nn.Sequential(_matrix(g, dim), nn.LeakyReLU(0.4), _matrix(g, dim))
 
@@ -44,10 +44,10 @@ def _invertible(g: Generator, dim: int) -> nn.Module:
 def _turned_over(g: Generator) -> tuple[Any, ...]:
     """Points in three dimensions and a function whose determinant is negative everywhere."""
     y, inverse = randn(g, 5, 3), _invertible(g, 3)
-    first, last = inverse[0], inverse[2]
-    if torch.linalg.det(first.weight) * torch.linalg.det(last.weight) > 0:
+    first, last = (part.weight for part in inverse if isinstance(part, nn.Linear))
+    if torch.linalg.det(first) * torch.linalg.det(last) > 0:
         with torch.no_grad():
-            last.weight[0] *= -1
+            last[0] *= -1
     return y, inverse
 
 
