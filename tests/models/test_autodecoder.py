@@ -15,6 +15,21 @@ def test_decoder_of_s2_has_its_parameters():
     assert sum(p.numel() for p in decoder.parameters() if p.requires_grad) == 1_375_313
 
 
+def test_a_narrow_decoder_without_the_last_layer():
+    """It ends with the sigmoid, so its images lie in [0, 1]; the last layer has no such bounds."""
+    torch.manual_seed(0)
+    made = {"latent_dim": 3, "image_shape": (1, 8, 8), "widths": (6, 4)}
+    model = AutoDecoder(2, **made, mix_pixels=False).eval()
+    weights = 3 * 6 * 2 * 2 + 6 + 6 * 4 * 16 + 4 + 4 * 16 + 1 + 2 * (6 + 4)
+    assert sum(p.numel() for p in model.decoder.parameters()) == weights
+    x = model.decode(100 * torch.randn(50, 3))
+    assert x.shape == (50, 1, 8, 8)
+    assert 0 <= x.min() < x.max() <= 1
+    mixed = AutoDecoder(2, **made).eval()
+    assert sum(p.numel() for p in mixed.decoder.parameters()) == weights + 64 * 64 + 64
+    assert mixed.decode(100 * torch.randn(50, 3)).min() < 0
+
+
 def test_each_image_has_its_own_code():
     model = AutoDecoder(5, latent_dim=3, image_shape=(1, 8, 8))
     index = torch.tensor([4, 0])

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.distributions import kl_divergence
 
-from coursekit.models.ladder import ResidualBlock, SkipVAE, attempt
+from coursekit.models.attention import SelfAttention
+from coursekit.models.ladder import ResidualBlock, SkipVAE, attempt, block_vae
 from coursekit.models.vae import ConvVAE
 from coursekit.objectives import elbo_from_distributions, negative_elbo
 
@@ -28,6 +29,42 @@ def test_attempt_5_has_the_sizes_of_s3():
     assert mu.shape == logvar.shape == (1, 256)
     assert model.to_mu.in_features == 512 * 4 * 4
     assert model.decode(mu, maps).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_narrow_attempt_is_the_same_model_with_fewer_channels(number):
+    torch.manual_seed(0)
+    narrow, full = attempt(number, narrow=True).eval(), attempt(number)
+    assert type(narrow) is type(full)
+    assert narrow.image_shape == full.image_shape
+    assert narrow.latent_dim == (20 if number == 1 else 32)
+    assert trainable(narrow) < 0.6 * trainable(full)
+    x = torch.rand(2, *narrow.image_shape)
+    assert narrow.decode(narrow.encode(x)[0]).shape == x.shape
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 10)])
+@pytest.mark.parametrize(("residual", "attention"), [(False, False), (True, False), (True, True)])
+def test_a_vae_of_blocks_has_the_blocks_asked_for(size, residual, attention):
+    torch.manual_seed(0)
+    model = block_vae((3, *size), 5, (4, 8, 10), residual, attention).eval()
+    for half, blocks in ((model.encoder, 3), (model.decoder, 3)):
+        parts = list(half.modules())
+        assert sum(isinstance(part, ResidualBlock) for part in parts) == blocks * residual
+        assert sum(isinstance(part, SelfAttention) for part in parts) == attention
+    mu, logvar = model.encode(torch.rand(2, 3, *size))
+    assert mu.shape == logvar.shape == (2, 5)
+    z = mu.detach().requires_grad_()
+    logits = model.decode(z)
+    assert logits.shape == (2, 3, *size)
+    logits[0].square().sum().backward()
+    assert z.grad[0].abs().min() > 0  # each latent reaches the image of its own row
+    assert z.grad[1].abs().max() == 0
+
+
+def test_one_block_is_too_few_for_attention():
+    with pytest.raises(ValueError, match="number of widths"):
+        block_vae((1, 16, 16), 2, (4,))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
