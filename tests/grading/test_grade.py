@@ -377,6 +377,14 @@ def test_gradescope(folder, tmp_path, shared):
     there = json.loads((home / "results" / "results.json").read_text())
     assert there["score"] == 0
     assert "exactly one notebook" in there["output"]
+    (home / "submission" / "another.ipynb").write_bytes(notebook(['check("elbo.iwae", 1)']))
+    gradescope.run_there(home)
+    there = json.loads((home / "results" / "results.json").read_text())
+    assert there == result, "a notebook of another chapter beside it does no harm"
+    (home / "submission" / "mine.ipynb").unlink()
+    gradescope.run_there(home)
+    there = json.loads((home / "results" / "results.json").read_text())
+    assert "found: another (this is a notebook of another chapter" in there["output"]
 
 
 def test_ctrl_c_and_kill_leave_nothing_behind(tmp_path):

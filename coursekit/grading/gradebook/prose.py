@@ -22,6 +22,11 @@ class Mark:
     entered: str
     """What stands in the column `points`, number or not."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is an answer without points."""
+        return bool(self.answer.strip()) and self.points is None
+
 
 def path_of(folder: Path, question: FreeText) -> Path:
     return folder / f"{question.id}.csv"

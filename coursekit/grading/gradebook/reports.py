@@ -147,14 +147,19 @@ def _by_student(lines: Sequence[Row], students: Sequence[Student]) -> list[Row]:
 
 
 def index(
+    chapter: str,
     rows: Sequence[Row],
     exercises: Sequence[Exercise],
     alike: Sequence[Group],
     notes: Mapping[str, str],
     students: Sequence[Student] | None,
     pages: Mapping[str, str],
+    unmarked: Mapping[str, int],
 ) -> str:
-    """The instructor's page: scores, which mistakes and tests, who wrote the same, who."""
+    """The instructor's page: scores, which mistakes and tests, who wrote the same, who.
+
+    unmarked: by question, how many answers in words have no points yet.
+    """
     import pandas as pd
 
     graded = [row for row in rows if row["status"] == "graded" and row["submission"] not in notes]
@@ -164,7 +169,7 @@ def index(
     scores = pd.Series([row["score"] for row in graded], dtype=float)
     return _page(
         "index.html",
-        "Grades",
+        f"Grades: {chapter}",
         rows=rows,
         states=pd.Series([row["status"] for row in rows]).value_counts().to_dict(),
         scores=scores.describe().to_dict() if graded else {},
@@ -177,6 +182,7 @@ def index(
         alike=alike,
         notes=notes,
         pages=pages,
+        unmarked=unmarked,
         students=by_submission(students or ()),
         missing=[student for student in students or () if student.counts is None],
     )
