@@ -16,6 +16,7 @@ from coursekit.grading.gradebook import alike, sheets
 from coursekit.grading.gradebook.bank import notebook
 from coursekit.grading.gradebook.batch import Submission, of_chapter
 from coursekit.grading.gradebook.grade import Assignment, load, self_test
+from coursekit.grading.gradebook.notebook import prose, read
 
 ROOT = Path(__file__).parents[2]
 OTHER = next(id for id in FULL if id != "vae.kl")
@@ -225,6 +226,14 @@ def test_each_chapter_is_told_from_the_others(path):
         (other,) = of_chapter(given, name)
         assert other.path is None
         assert f"those of {path.stem[3:]}, not of {name}" in other.problem
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_the_students_notebook_has_no_answer_in_words(path):
+    """A fold below a question, for example, would be read as the student's answer."""
+    cells = read(path.read_bytes())
+    for question in exercises.chapter(path.stem)[1]:
+        assert prose(cells, question.id) == "", f"{question.id} has a cell, and it is empty"
 
 
 def test_answers_in_words_that_wait_for_points(tmp_path, shared, capsys):
