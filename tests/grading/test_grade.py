@@ -432,7 +432,7 @@ def _children(pid):
         (["nowhere", "--out", "OUT"], "there is no file or folder 'nowhere'"),
         (["EMPTY", "--out", "OUT"], "nothing to grade in"),
         (["GIVEN", "--out", "OUT", "--jobs", "0"], "--jobs is 0"),
-        (["GIVEN", "--out", "OUT", "--only", "nobody"], "no submission is called nobody"),
+        (["GIVEN", "--out", "OUT", "--only", "nobody"], "no submission is called nobody; * stands"),
         (["GIVEN", "--out", "OUT", "--hidden", "EMPTY"], "there are no .py files"),
         (["GIVEN", "--out", "OUT", "--secret", "SHORT"], "fewer than 8 characters"),
         (["GIVEN", "--out", "OUT", "--secret", "nowhere"], "nowhere"),

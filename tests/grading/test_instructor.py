@@ -195,7 +195,7 @@ def test_several_chapters_in_one_folder(tmp_path, shared, capsys):
     """The notebook of another chapter is told apart by its exercises, and never counts."""
     given, out, roster = tmp_path / "given", tmp_path / "out", tmp_path / "roster.csv"
     other = notebook(["import torch", 'check("elbo.iwae", iwae)'])
-    bare = notebook(["import torch", SAMPLE])
+    bare = notebook(["import torch", SAMPLE, "def kl_divergence(mu, logvar:"])
     for name, time, data in (
         ("ann/03_vae", 1, RIGHT),
         ("ann/02_elbo", 9, other),
@@ -213,9 +213,17 @@ def test_several_chapters_in_one_folder(tmp_path, shared, capsys):
     lines = by_id(out)
     assert (lines["1"]["submission"], float(lines["1"]["score"])) == ("ann/03_vae", TOTAL)
     assert lines["1"]["note"] == "not counted: ann/02_elbo"
+    fill(out / "overrides.csv", submission="ann/03_vae", exercise="vae.kl", points="1", reason="x")
+    (given / "ann" / "03_vae-2.ipynb").write_bytes(RIGHT)
     assert (lines["2"]["status"], lines["2"]["message"]) == ("unreadable", why)
     assert lines["3"]["status"] == "graded"
+    page = (out / "feedback" / "cleo" / "without checks.html").read_text()
+    assert "Cells are counted from the top" in page
     assert "elbo, not of vae" in (out / "feedback" / "bob" / "mine.html").read_text()
+    capsys.readouterr()
+    assert grade(given, "--out", out, "--roster", roster) == 0
+    said = capsys.readouterr().out
+    assert f"by hand instead of {FULL['vae.kl']:g} (not counted: ann/03_vae-2 counts)\n" in said
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
@@ -259,6 +267,8 @@ def test_answers_in_words_that_wait_for_points(tmp_path, shared, capsys):
     assert "vae.blur: not marked yet" in bob
     assert "marked yet" not in cleo
     assert "vae.blur: nothing written" in cleo
+    assert "vae.prior: the cell of this question is missing" in cleo
+    assert "(the cell of this question is missing; " in (out / "prose/vae.prior.html").read_text()
 
     path.write_text(path.read_text().replace("ann-2,b,", "ann-2,b,1").replace("bob,c,", "bob,c,2"))
     assert grade(*command) == 0

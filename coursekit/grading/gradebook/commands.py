@@ -74,7 +74,10 @@ def _grade(args: argparse.Namespace) -> int:
     submissions = of_chapter(collect(args.paths, leave_out=[args.out]), args.chapter)
     chosen = [s for s in submissions if not args.only or _matches(s, args.only)]
     if not chosen:
-        raise ValueError(f"--only: no submission is called {' or '.join(args.only)}")
+        raise ValueError(
+            f"--only: no submission is called {' or '.join(args.only)}; * stands for any text, as "
+            f"in {args.only[0] + '*'!r}"
+        )
     students = None
     if args.roster is not None:
         students, strangers = roster.match(roster.read(args.roster), submissions)
@@ -233,7 +236,8 @@ def _write(
         for id, entry in row["exercises"].items():
             if "reason" in entry:
                 points = f"{entry['score']:g} points by hand instead of {entry['graded']:g}"
-                print(f"{row['submission']}, {id}: {points}")
+                note = notes.get(row["submission"])
+                print(f"{row['submission']}, {id}: {points}{f' ({note})' if note else ''}")
     for problem in problems:
         print(problem, file=sys.stderr)
     pages = reports.file_names((row["submission"] for row in rows), ".html")
