@@ -158,6 +158,10 @@ def test_one_exercise_is_graded_again(given, tmp_path, shared, capsys):
         ids = [test["name"] for test in again[name]["exercises"]["vae.kl"]["tests"]]
         assert "is never right" in ids
         assert again[name]["exercises"] | {"vae.kl": 0} == row["exercises"] | {"vae.kl": 0}
+        assert again[name]["max_score"] == MAXIMUM + 4
+    top = again["new"]["max_score"]
+    assert top == MAXIMUM + 8, "its other exercise has the new test as well"
+    assert f"{0.9 * top:g} to {top:g}" in (out / "index.html").read_text()
     assert len(again["new"]["exercises"]) == len(first["zoe_99"]["exercises"]), "new files: all"
     assert grade(given, "--out", out, "--exercise", "vae.none") == 2
     assert "03_vae has no vae.none, only vae." in capsys.readouterr().err

@@ -261,7 +261,8 @@ def _renewed(old: Row, new: Row) -> Row:
     if new["status"] != "graded":
         return old
     entries = old["exercises"] | new["exercises"]
-    return old | {"exercises": entries, "score": sum(e["score"] for e in entries.values())}
+    sums = {key: sum(e[key] for e in entries.values()) for key in ("score", "max_score")}
+    return old | {"exercises": entries} | sums
 
 
 def _same_file(row: Row, submission: Submission) -> bool:

@@ -167,14 +167,16 @@ def index(
     rates = tests.groupby(["exercise", "test", "hidden"], sort=False)["passed"].mean()
     told = pd.DataFrame(_told(graded, exercises), columns=["exercise", "says"])
     scores = pd.Series([row["score"] for row in graded], dtype=float)
+    highest = sum(exercise.points for exercise in exercises)
+    top = max((row["max_score"] for row in graded), default=highest)
     return _page(
         "index.html",
         f"Grades: {chapter}",
         rows=rows,
         states=pd.Series([row["status"] for row in rows]).value_counts().to_dict(),
         scores=scores.describe().to_dict() if graded else {},
-        histogram=_histogram(scores, sum(exercise.points for exercise in exercises)),
-        top=max((row["max_score"] for row in graded), default=0),
+        histogram=_histogram(scores, top),
+        top=top,
         sandboxes=sorted({row["sandbox"] for row in rows if row["sandbox"]}),
         warnings=sorted({warning for row in rows for warning in row["warnings"]}),
         tests=rates.reset_index().to_dict("records"),
