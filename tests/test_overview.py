@@ -28,6 +28,7 @@ def test_instructors_see_mistakes_and_rubrics_and_students_do_not():
     text = overview.for_instructors()
     known, questions = exercises.chapter("vae")
     assert known[0].misconceptions[0].says in text
+    assert "After [this chapter](03_vae.ipynb), students can\n\n1. say why" in text
     assert questions[0].rubric.split("\n")[0] in text
     for name in overview.PAGES:
         assert questions[0].rubric.split("\n")[0] not in (chapters.BOOK / name).read_text()

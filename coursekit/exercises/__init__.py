@@ -170,7 +170,10 @@ def chapter(name: str) -> tuple[list[Exercise], list[FreeText]]:
     """
     module = re.sub(r"^\d+_", "", name)
     if module not in chapters():
-        raise ValueError(f"there is no chapter {name!r}; those with exercises: {chapters()}")
+        raise ValueError(
+            f"there is no chapter {name!r}; name it as its notebook, like 03_vae, or as one of "
+            f"those with exercises: {', '.join(chapters())}"
+        )
     found = vars(importlib.import_module(f"{__name__}.{module}")).values()
     return (
         [value.copy() for value in found if isinstance(value, Exercise)],

@@ -455,7 +455,7 @@ return scope["kl_divergence"](mu, logvar)
     kl("markup in a message", "raise ValueError('<script>alert(1)</script>')", "<script>"),
     Case("no code at all", notebook([]), dict.fromkeys(FULL, 0)),
     # No notebook.
-    unreadable("invalid JSON", b'{"cells": [', "no valid JSON"),
+    unreadable("invalid JSON", b'{"cells": [', "or only a part of one (no valid JSON"),
     unreadable("an empty file", b"", "empty"),
     unreadable("a file of zeros", bytes(1000), "no valid JSON"),
     unreadable("100 MB", b" " * 100_000_000, "MB"),

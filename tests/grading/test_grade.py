@@ -377,6 +377,14 @@ def test_gradescope(folder, tmp_path, shared):
     there = json.loads((home / "results" / "results.json").read_text())
     assert there["score"] == 0
     assert "exactly one notebook" in there["output"]
+    (home / "submission" / "another.ipynb").write_bytes(notebook(['check("elbo.iwae", 1)']))
+    gradescope.run_there(home)
+    there = json.loads((home / "results" / "results.json").read_text())
+    assert there == result, "a notebook of another chapter beside it does no harm"
+    (home / "submission" / "mine.ipynb").unlink()
+    gradescope.run_there(home)
+    there = json.loads((home / "results" / "results.json").read_text())
+    assert "found: another (this is a notebook of another chapter" in there["output"]
 
 
 def test_ctrl_c_and_kill_leave_nothing_behind(tmp_path):
@@ -424,7 +432,7 @@ def _children(pid):
         (["nowhere", "--out", "OUT"], "there is no file or folder 'nowhere'"),
         (["EMPTY", "--out", "OUT"], "nothing to grade in"),
         (["GIVEN", "--out", "OUT", "--jobs", "0"], "--jobs is 0"),
-        (["GIVEN", "--out", "OUT", "--only", "nobody"], "no submission is called nobody"),
+        (["GIVEN", "--out", "OUT", "--only", "nobody"], "no submission is called nobody; * stands"),
         (["GIVEN", "--out", "OUT", "--hidden", "EMPTY"], "there are no .py files"),
         (["GIVEN", "--out", "OUT", "--secret", "SHORT"], "fewer than 8 characters"),
         (["GIVEN", "--out", "OUT", "--secret", "nowhere"], "nowhere"),

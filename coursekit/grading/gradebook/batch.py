@@ -8,6 +8,7 @@ import json
 import multiprocessing.connection
 import multiprocessing.util
 import os
+import re
 import signal
 import stat
 import threading
@@ -18,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from coursekit import exercises
 from coursekit.files import write_text
 from coursekit.grading.gradebook.grade import (
     Assignment,
@@ -144,6 +146,34 @@ def _told_apart(found: list[Submission]) -> list[Submission]:
     return result
 
 
+def of_chapter(submissions: Sequence[Submission], chapter: str) -> list[Submission]:
+    """The same submissions, in which notebooks of other chapters have a problem instead of a file.
+
+    Many students hand in several chapters at once. A notebook that checks exercises of other
+    chapters, and none of this one, must not count as the answer to this one.
+    """
+    return [_of_chapter(submission, module(chapter)) for submission in submissions]
+
+
+def _of_chapter(submission: Submission, own: str) -> Submission:
+    if submission.path is None:
+        return submission
+    try:
+        found = {name.decode() for name in _EXERCISE.findall(read_file(submission))}
+    except OSError:  # its row will say so
+        return submission
+    others = found.intersection(exercises.chapters())
+    if not others or own in others:
+        return submission
+    theirs = ", ".join(sorted(others))
+    problem = f"this is a notebook of another chapter: its exercises are those of {theirs}"
+    return replace(submission, path=None, problem=f"{problem}, not of {own}")
+
+
+_EXERCISE = re.compile(rb"(?:\b(?:check|hint|solution)\(\s*\\?[\"']|Your answer to `)(\w+)\.\w")
+"""Where a notebook names an exercise, as it stands in the file: quotes may be escaped."""
+
+
 def read_rows(path: Path) -> dict[str, Row]:
     """The last row of each submission. A line that an interruption tore is dropped."""
     rows: dict[str, Row] = {}
@@ -231,7 +261,8 @@ def _renewed(old: Row, new: Row) -> Row:
     if new["status"] != "graded":
         return old
     entries = old["exercises"] | new["exercises"]
-    return old | {"exercises": entries, "score": sum(e["score"] for e in entries.values())}
+    sums = {key: sum(e[key] for e in entries.values()) for key in ("score", "max_score")}
+    return old | {"exercises": entries} | sums
 
 
 def _same_file(row: Row, submission: Submission) -> bool:

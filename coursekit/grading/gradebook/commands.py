@@ -36,12 +36,12 @@ def _add_grade(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "grades.csv, index.html and one feedback page per submission into --out. Run it again to "
         "go on after an interruption, to grade what is new, or to merge points given by hand. "
         "Exit code 0: every submission is graded or unreadable; 1: the grader had trouble of its "
-        "own with some; 2: bad usage; 130: interrupted.",
+        "own with some; 2: bad usage; 130: interrupted. The book's page for instructors says more.",
     )
     add = parser.add_argument
     add("chapter", help="as in 03_vae")
     add("paths", nargs="+", type=Path, metavar="PATH", help="a notebook, or a folder of them")
-    add("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    add("--out", type=Path, required=True, metavar="DIR", help="for results; one per chapter")
     add("--jobs", type=int, default=1, metavar="N", help="processes; default: 1")
     add("--hidden", type=Path, metavar="DIR", help="your own modules with further tests")
     add("--secret", type=Path, metavar="FILE", help="seeds the tests; default: made in --out")
@@ -65,16 +65,19 @@ def _grade(args: argparse.Namespace) -> int:
     import torch
 
     from coursekit.grading.gradebook import roster
-    from coursekit.grading.gradebook.batch import collect
+    from coursekit.grading.gradebook.batch import collect, of_chapter
     from coursekit.grading.gradebook.grade import load, self_test
 
     if args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}, but at least one process is needed")
     torch.set_num_threads(1)
-    submissions = collect(args.paths, leave_out=[args.out])
+    submissions = of_chapter(collect(args.paths, leave_out=[args.out]), args.chapter)
     chosen = [s for s in submissions if not args.only or _matches(s, args.only)]
     if not chosen:
-        raise ValueError(f"--only: no submission is called {' or '.join(args.only)}")
+        raise ValueError(
+            f"--only: no submission is called {' or '.join(args.only)}; * stands for any text, as "
+            f"in {args.only[0] + '*'!r}"
+        )
     students = None
     if args.roster is not None:
         students, strangers = roster.match(roster.read(args.roster), submissions)
@@ -92,14 +95,18 @@ def _grade(args: argparse.Namespace) -> int:
     self_test(exercises, assignment.secret)
     try:
         rows, interrupted = _rows(args, assignment, chosen)
-        _write(args, assignment, rows, submissions, exercises, questions, students)
+        unmarked = _write(args, assignment, rows, submissions, exercises, questions, students)
     except OSError as error:
         raise ValueError(
             f"cannot write into {args.out}: {error.strerror or error}. The rows so far are safe in "
             "results.jsonl: make room, and run the same command again to go on"
         ) from error
+    for id, n in unmarked.items():
+        page, table = (args.out / "prose" / f"{id}.{ending}" for ending in ("html", "csv"))
+        print(f"{id}, answers in words without points: {n}; read {page}, fill in {table}")
     states = Counter(row["status"] for row in rows)
-    print(", ".join(f"{n} {state}" for state, n in states.items()), f"in {args.out}")
+    said = ", ".join(f"{n} {state}" for state, n in states.items())
+    print(f"{said}: see {args.out / 'index.html'}")
     if interrupted:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
@@ -192,8 +199,8 @@ def _write(
     exercises: "list[Exercise]",
     questions: "list[FreeText]",
     students: "list[Student] | None",
-) -> None:
-    """All reports, from the rows."""
+) -> dict[str, int]:
+    """All reports, from the rows. Returns: by question, how many answers have no points yet."""
     from coursekit.grading.gradebook import (
         alike,
         gradescope,
@@ -206,8 +213,11 @@ def _write(
     from coursekit.grading.gradebook.batch import read_file
 
     merged: dict[str, dict[str, prose.Mark]] = {row["submission"]: {} for row in rows}
+    notes = roster.notes(list(merged), submissions, students)
+    counting = [row for row in rows if "not counted" not in notes.get(row["submission"], "")]
+    unmarked: dict[str, int] = {}
     for question in questions:
-        given, problems = prose.merge(args.out / "prose", question, rows)
+        given, problems = prose.merge(args.out / "prose", question, counting)
         for problem in problems:
             print(problem, file=sys.stderr)
         reports.write(prose.path_of(args.out / "prose", question), prose.sheet(given))
@@ -215,10 +225,19 @@ def _write(
         reports.write(page, reports.reading(question, given))
         for name, mark in given.items():
             merged.setdefault(name, {})[question.id] = mark
+        waiting = [n for n, mark in given.items() if mark.waits and n not in notes]
+        if waiting:
+            unmarked[question.id] = len(waiting)
     by_hand = args.out / "overrides.csv"
     if not by_hand.exists():
         reports.write(by_hand, sheets.text(overrides.COLUMNS, ()))
     rows, problems = overrides.apply(by_hand, rows)
+    for row in rows:
+        for id, entry in row["exercises"].items():
+            if "reason" in entry:
+                points = f"{entry['score']:g} points by hand instead of {entry['graded']:g}"
+                note = notes.get(row["submission"])
+                print(f"{row['submission']}, {id}: {points}{f' ({note})' if note else ''}")
     for problem in problems:
         print(problem, file=sys.stderr)
     pages = reports.file_names((row["submission"] for row in rows), ".html")
@@ -232,19 +251,22 @@ def _write(
     if args.gradescope:
         gradescope.write_autograder(args.out / "gradescope" / "autograder.zip", assignment)
     names = [exercise.function for exercise in exercises]
-    notes = roster.notes(list(merged), submissions, students)
+    # An earlier file of the same student is like the later one.
+    counted = {row["submission"] for row in counting}
     code = {}
     for submission in submissions:
-        # An earlier file of the same student is like the later one.
-        counts = "earlier" not in notes.get(submission.name, "")
-        if submission.path is not None and submission.name in merged and counts:
+        if submission.path is not None and submission.name in counted:
             with contextlib.suppress(OSError):  # its row says that it cannot be read
                 code[submission.name] = alike.answer_code(read_file(submission), names)
     groups = alike.groups(code)
     page = args.out / "index.html"
-    reports.write(page, reports.index(rows, exercises, groups, notes, students, pages))
+    reports.write(
+        page,
+        reports.index(args.chapter, rows, exercises, groups, notes, students, pages, unmarked),
+    )
     table = reports.gradebook(rows, exercises, questions, merged, notes, students)
     reports.write(args.out / "grades.csv", table)
+    return unmarked
 
 
 def _add_audit(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

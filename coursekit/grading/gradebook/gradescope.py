@@ -12,7 +12,7 @@ import torch
 import coursekit
 from coursekit.exercises import Exercise
 from coursekit.files import replacing, write_text
-from coursekit.grading.gradebook.batch import collect, read_file
+from coursekit.grading.gradebook.batch import collect, of_chapter, read_file
 from coursekit.grading.gradebook.grade import Assignment, Grader, Row, sentences
 from coursekit.grading.sandbox.levels import Walls
 
@@ -43,6 +43,13 @@ def results(row: Row, exercises: Sequence[Exercise]) -> str:
     result: dict[str, Any] = {"output": output, "output_format": "text", "tests": tests}
     if row["status"] != "graded":
         result["score"] = 0
+    by_hand = {id: entry for id, entry in row["exercises"].items() if "reason" in entry}
+    if by_hand:  # the tests keep the grader's points, so their sum is not the score
+        result["score"] = row["score"]
+        result["output"] = "\n".join(
+            f"{id}: {entry['score']:g} points, set by hand: {entry['reason']}"
+            for id, entry in by_hand.items()
+        )
     return json.dumps(result, indent=1)
 
 
@@ -97,17 +104,18 @@ def run_there(home: Path) -> None:
     secret = bytes.fromhex(settings["secret"])
     grader = Grader(Assignment(settings["chapter"], secret, hidden, walls))
     try:
-        found = [s for s in collect([home / "submission"]) if s.path is not None]
+        found = of_chapter(collect([home / "submission"]), settings["chapter"])
     except ValueError:
         found = []
+    notebooks = [s for s in found if s.path is not None]
     try:
-        if len(found) == 1:
-            row = grader.grade(found[0].name, read_file(found[0]))
+        if len(notebooks) == 1:
+            row = grader.grade(notebooks[0].name, read_file(notebooks[0]))
         else:
-            names = ", ".join(s.name for s in found) or "none"
+            names = ", ".join(f"{s.name} ({s.problem})" if s.problem else s.name for s in found)
             row = grader.empty("", b"") | {
                 "status": "unreadable",
-                "message": f"hand in exactly one notebook (.ipynb); found: {names}",
+                "message": f"hand in exactly one notebook (.ipynb); found: {names or 'none'}",
             }
     finally:
         grader.close()

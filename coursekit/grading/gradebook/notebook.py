@@ -48,7 +48,10 @@ def read(data: bytes) -> list[Cell]:
     try:
         notebook = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"this is not a notebook (no valid JSON: {str(error)[:200]})") from error
+        raise Unreadable(
+            f"this is not a notebook, or only a part of one (no valid JSON: {str(error)[:200]}): "
+            "save it again as .ipynb, see that it opens, and hand in that file"
+        ) from error
     if not isinstance(notebook, dict):
         raise Unreadable("this is JSON, but not a notebook")
     cells = notebook.get("cells")

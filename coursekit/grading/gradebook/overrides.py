@@ -36,6 +36,10 @@ def _problem(line: Mapping[str, str], row: Row | None) -> str | None:
     if row is None:
         return "there is no such submission"
     entry = row["exercises"].get(line["exercise"])
+    if row["status"] != "graded":
+        return f"that submission is {row['status']}: replace its file by one that can be graded"
+    if line["exercise"] in row.get("prose", {}):
+        return f"answers in words are marked in prose/{line['exercise']}.csv"
     if entry is None:
         return f"that submission has no such exercise, only {', '.join(row['exercises']) or 'none'}"
     if sheets.points(line["points"], entry["max_score"]) is None:

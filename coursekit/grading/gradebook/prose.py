@@ -21,6 +21,13 @@ class Mark:
     comment: str
     entered: str
     """What stands in the column `points`, number or not."""
+    asked: bool = True
+    """Whether the notebook has the cell of the question."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is an answer without points."""
+        return bool(self.answer.strip()) and self.points is None
 
 
 def path_of(folder: Path, question: FreeText) -> Path:
@@ -42,7 +49,7 @@ def merge(
         before = old.pop(cell(name), None)
         if row["status"] != "graded" and before is None:
             continue
-        answer = answer or ""
+        answer, asked = answer or "", answer is not None
         entered = before["points"].strip() if before else ""
         comment = before["comment"] if before else ""
         if before and entered and cell(before["answer"]).split() != cell(answer).split():
@@ -54,7 +61,7 @@ def merge(
                 f"{name}: {entered!r} in {path_of(folder, question).name} is no number from 0 to "
                 f"{question.points:g}"
             )
-        merged[name] = Mark(answer, points, comment, entered)
+        merged[name] = Mark(answer, points, comment, entered, asked)
     for name, line in old.items():  # marked before, not handed in this time: nothing is lost
         points = sheets.points(line["points"], question.points)
         merged[name] = Mark(line["answer"], points, line["comment"], line["points"])

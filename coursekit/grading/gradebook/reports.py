@@ -147,14 +147,19 @@ def _by_student(lines: Sequence[Row], students: Sequence[Student]) -> list[Row]:
 
 
 def index(
+    chapter: str,
     rows: Sequence[Row],
     exercises: Sequence[Exercise],
     alike: Sequence[Group],
     notes: Mapping[str, str],
     students: Sequence[Student] | None,
     pages: Mapping[str, str],
+    unmarked: Mapping[str, int],
 ) -> str:
-    """The instructor's page: scores, which mistakes and tests, who wrote the same, who."""
+    """The instructor's page: scores, which mistakes and tests, who wrote the same, who.
+
+    unmarked: by question, how many answers in words have no points yet.
+    """
     import pandas as pd
 
     graded = [row for row in rows if row["status"] == "graded" and row["submission"] not in notes]
@@ -162,14 +167,16 @@ def index(
     rates = tests.groupby(["exercise", "test", "hidden"], sort=False)["passed"].mean()
     told = pd.DataFrame(_told(graded, exercises), columns=["exercise", "says"])
     scores = pd.Series([row["score"] for row in graded], dtype=float)
+    highest = sum(exercise.points for exercise in exercises)
+    top = max((row["max_score"] for row in graded), default=highest)
     return _page(
         "index.html",
-        "Grades",
+        f"Grades: {chapter}",
         rows=rows,
         states=pd.Series([row["status"] for row in rows]).value_counts().to_dict(),
         scores=scores.describe().to_dict() if graded else {},
-        histogram=_histogram(scores, sum(exercise.points for exercise in exercises)),
-        top=max((row["max_score"] for row in graded), default=0),
+        histogram=_histogram(scores, top),
+        top=top,
         sandboxes=sorted({row["sandbox"] for row in rows if row["sandbox"]}),
         warnings=sorted({warning for row in rows for warning in row["warnings"]}),
         tests=rates.reset_index().to_dict("records"),
@@ -177,6 +184,7 @@ def index(
         alike=alike,
         notes=notes,
         pages=pages,
+        unmarked=unmarked,
         students=by_submission(students or ()),
         missing=[student for student in students or () if student.counts is None],
     )

@@ -19,7 +19,7 @@ class Student:
     counts: str | None = None
     """The submission that counts; None if nothing was handed in."""
     others: tuple[str, ...] = ()
-    """Earlier submissions."""
+    """Their other submissions: earlier files, and notebooks of other chapters."""
 
 
 def read(path: Path) -> list[tuple[str, str, str]]:
@@ -86,7 +86,7 @@ def notes(
     there = {submission.name for submission in submissions}
     said = {name: "the file is no longer there" for name in rows if name not in there}
     for student in students or ():
-        said |= {name: f"an earlier file: {student.counts} counts" for name in student.others}
+        said |= {name: f"not counted: {student.counts} counts" for name in student.others}
     if students is not None:
         known = {n for s in students for n in (s.counts, *s.others)}
         said |= {name: "nobody in the roster has this file" for name in there - known}

@@ -24,10 +24,15 @@ def read(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     delimiter = ";" if head.count(";") > head.count(",") else ","
     reader = csv.DictReader(StringIO(text, newline=""), delimiter=delimiter)
     lines, missing = list(reader), set(columns) - set(reader.fieldnames or ())
-    if missing or any(line.get(column) is None for line in lines for column in columns):
+    short = [line for line in lines if any(line.get(column) is None for column in columns)]
+    if missing or short:
+        where = ""
+        if not missing:
+            found = delimiter.join(text for text in short[0].values() if text is not None)
+            where = f", but one is only {found!r}"
         raise ValueError(
-            f"{path} must have the columns {', '.join(columns)} in every line; correct it, or move "
-            "it away to start anew"
+            f"{path} must have the columns {', '.join(columns)} in every line{where}; correct it, "
+            "or move it away to start anew"
         )
     return lines
 
