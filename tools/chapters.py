@@ -230,8 +230,9 @@ def _open_cache() -> JupyterCacheBase:
     fingerprint = hashlib.sha256()
     for part in (platform.python_version(), version("torch"), version("matplotlib")):
         fingerprint.update(part.encode())
-    for path in sorted((ROOT / "coursekit").rglob("*.py")):
-        fingerprint.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    for path in sorted((ROOT / "coursekit").rglob("*")):  # figures' scripts and weights, too
+        if path.is_file() and path.suffix != ".pyc":
+            fingerprint.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     stamp = CACHE / "made-with"
     cache = get_cache(CACHE)
     if not stamp.exists() or stamp.read_text() != fingerprint.hexdigest():
