@@ -1,4 +1,46 @@
-"""Figures that live in a page without a kernel: small models and plots in plain JavaScript."""
+"""Figures that live in a page without a kernel: small models and plots in plain JavaScript.
+
+A figure is a function in `viz/NAME.py`, which computes the numbers and calls `live_figure`, and a
+template `viz/NAME.html`. `rate.py` and `rate.html` are an example. The smallest template is
+
+    <style>
+    $style
+    </style>
+    <figure class="live-figure half-life">
+      <div class="still"><img src="$picture" alt="$alt"></div>
+      <figcaption>
+        What the figure shows. <span class="try" hidden>What to try, and what to look for.</span>
+      </figcaption>
+      <script type="application/json">$spec</script>
+    </figure>
+    <script>
+    (function () {
+    $plot
+    wake("half-life", function ({ start }) {
+      const controls = made("div", { class: "controls" });
+      const text = made("output", { "aria-live": "polite" });
+      const set = slider(controls, { min: 0, max: 8, step: 0.5, text: (v) => "z = " + shown(v) },
+        draw);
+      function draw(value) {
+        set(value);
+        text.textContent = "half of it is " + shown(value / 2);
+      }
+      draw(start);
+      return [text, controls];
+    });
+    })();
+    </script>
+
+`wake` calls the function once for every figure of this class, with the content of `$spec`, and
+shows what the function returns in place of the still picture, which `as_picture` makes. `plot.js`
+also has buttons, a legend and axes. Its sliders and buttons work with keys and fingers. You write
+what a screen reader needs: an `aria-label` of every plot, which changes with it, and an `output`
+that says the result. Join strings with `+`, because `$` in a template always names a part.
+
+Add the figure to `FIGURES` in `tests/viz/test_live_common.py`, which tests what all figures have in
+common, and write `tests/viz/test_live_NAME.py`, which compares the numbers in Chromium with those
+of torch. In a notebook, the cell that shows the figure has the tag `nbval-ignore-output`.
+"""
 
 import base64
 import io
@@ -35,12 +77,19 @@ def live_figure(template: str, summary: str, **parts: object) -> LiveFigure:
     """A figure from a template of this folder, in which `$name` stands for each part.
 
     A template can also use `$network` (decoders), `$plot` (sliders, buttons, plots) and `$style`.
-    Raises ValueError for a figure above 300 kB.
+    Raises ValueError for a `$name` without a part, and for a figure above 300 kB.
     """
     here = files("coursekit.viz")
     files_of = {"network": "network.js", "plot": "plot.js", "style": "live.css"}
     shared = {name: here.joinpath(file).read_text("utf-8") for name, file in files_of.items()}
-    html = Template(here.joinpath(template).read_text("utf-8")).substitute(parts, **shared)
+    text = Template(here.joinpath(template).read_text("utf-8"))
+    try:
+        html = text.substitute(parts, **shared)
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{template} has a `$` that names none of its parts ({', '.join([*parts, *shared])}): "
+            f"{error}. JavaScript there joins strings with +, not with ${{...}}"
+        ) from error
     if len(html) > _LARGEST:
         raise ValueError(
             f"the figure takes {len(html) // 1000} kB, but {_LARGEST // 1000} kB are allowed: use "

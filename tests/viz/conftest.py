@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -108,9 +109,9 @@ class Browser:
         self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def press(self, key, shift=False):
-        """Press a key such as ArrowLeft or Tab."""
-        code = {"Tab": 9, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39}
-        number = code.get(key, 40)
+        """Press one of these keys."""
+        arrows = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        number = {"Tab": 9, "End": 35, "Home": 36, **arrows}[key]
         for kind in ("keyDown", "keyUp"):
             self.send(
                 "Input.dispatchKeyEvent",
@@ -120,6 +121,18 @@ class Browser:
                 windowsVirtualKeyCode=number,
                 modifiers=8 if shift else 0,
             )
+
+    def slide(self, value, number=0):
+        """Set the slider of that number on the page."""
+        self.evaluate(
+            f"(i => {{ i.value = {value}; i.dispatchEvent(new Event('input')) }})"
+            f"(document.querySelectorAll('input[type=range]')[{number}])"
+        )
+
+    def numbers(self, number=0):
+        """The decimal numbers in the `output` of that number on the page."""
+        text = self.evaluate(f"document.querySelectorAll('output')[{number}].textContent")
+        return [float(part.replace("−", "-")) for part in re.findall(r"−?\d+\.\d+", text)]
 
     def screenshot(self):
         """The page as PNG, in bytes."""

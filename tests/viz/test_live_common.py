@@ -1,14 +1,19 @@
 """What every live figure with a plot keeps to: one page for two, keys, phones, no scripts."""
 
+import json
 import re
+import textwrap
 from importlib.resources import files
+from pathlib import Path
 
+import chapters
 import pytest
 import torch
 from torch.distributions import Normal
 
 from coursekit import recorded, viz
 from coursekit.models import PlanarFlow
+from coursekit.viz import live
 
 
 def gap():
@@ -144,3 +149,58 @@ def test_marks_of_an_axis_are_round(page):
         [-3, -2, -1, 0, 1, 2, 3],
         [0, 0.1, 0.2, 0.3, 0.4, 0.5],
     ]
+
+
+TEMPLATES = {
+    re.search(r'class="live-figure ([\w-]+)"', path.read_text("utf-8"))[1]: path
+    for path in Path(live.__file__).parent.glob("*.html")
+}
+
+
+def kinds(html):
+    return set(re.findall(r'class="live-figure ([\w-]+)"', html))
+
+
+def test_every_figure_with_a_plot_is_tested_here():
+    tested = set().union(*(kinds(make().html) for make in FIGURES))
+    assert TEMPLATES.keys() - tested == {"latent-dials", "latent-explorer"}, "add it to FIGURES"
+
+
+@pytest.mark.parametrize("folder", [chapters.BOOK, chapters.SOLUTIONS], ids=lambda f: f.name)
+def test_chapters_show_the_figures_as_they_are_now(folder):
+    """Their styles and scripts; the other tests compare the numbers."""
+    seen, stale = set(), set()
+    for path in chapters.chapters(folder):
+        for cell in chapters.code_cells(chapters.read(path)):
+            for html in (out.get("data", {}).get("text/html", "") for out in cell.outputs):
+                for kind in kinds(html):
+                    seen.add(kind)
+                    if not all(part in html for part in fixed(TEMPLATES[kind])):
+                        stale.add(f"make student CHAPTER={path.stem}")
+    assert seen == TEMPLATES.keys(), "a chapter shows every figure; after an edit, make student"
+    assert stale == set(), "run this"
+
+
+def fixed(template):
+    """What a template writes into every figure."""
+    shared = {"network": "network.js", "plot": "plot.js", "style": "live.css"}
+    for name, text in re.findall(r"([^$]+)|[$](\w+)", template.read_text("utf-8")):
+        if text in shared:
+            yield template.with_name(shared[text]).read_text("utf-8")
+        elif name:
+            yield name
+
+
+def test_the_template_of_the_docstring_is_a_figure(page, tmp_path):
+    text = live.__doc__.split("The smallest template is\n\n")[1].split("\n`wake`")[0]
+    template = tmp_path / "half.html"
+    template.write_text(textwrap.dedent(text), "utf-8")
+    parts = {"spec": json.dumps({"start": 3}), "picture": "", "alt": "half"}
+    browser = page(live.live_figure(str(template), "half of z", **parts))
+    assert browser.numbers() == [1.5]
+    browser.press("Tab")
+    browser.press("End")
+    assert browser.numbers() == [4]
+    template.write_text("$style ${value}", "utf-8")
+    with pytest.raises(ValueError, match=r"names none of its parts .*value.*strings with"):
+        live.live_figure(str(template), "half of z", **parts)

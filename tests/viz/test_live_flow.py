@@ -40,13 +40,6 @@ def bent(request):
     return flow_layers(flow, ring, count=COUNT), path
 
 
-def put(browser, value, number=0):
-    browser.evaluate(
-        f"(i => {{ i.value = {value}; i.dispatchEvent(new Event('input')) }})"
-        f"(document.querySelectorAll('input[type=range]')[{number}])"
-    )
-
-
 def places(browser, number=0):
     """Where the points of each quadrant stand, (N, 2), in units of the plane."""
     paths = browser.evaluate(
@@ -78,9 +71,9 @@ def test_points_go_where_torch_sends_them(page, bent):
     browser = page(figure)
     assert_at(browser, path[0], path[0])
     for layer in range(1, 5):
-        put(browser, layer)
+        browser.slide(layer)
         assert_at(browser, path[layer], path[0])
-    put(browser, 2.25)
+    browser.slide(2.25)
     assert_at(browser, 0.75 * path[2] + 0.25 * path[3], path[0])
     text = browser.evaluate("document.querySelector('output').innerText")
     assert text == "After 2 of 4 layers and 25 % of the next."
@@ -102,12 +95,12 @@ def test_buttons_and_keys_go_by_layers(page, bent):
     figure, path = bent
     browser = page(figure)
     click = "document.querySelectorAll('button')[{}].click()"
-    put(browser, 1.5)
+    browser.slide(1.5)
     browser.evaluate(click.format(0))
     assert_at(browser, path[1], path[0])
     browser.evaluate(click.format(0) + ";" + click.format(0))
     assert_at(browser, path[0], path[0])
-    put(browser, 2.5)
+    browser.slide(2.5)
     browser.evaluate(click.format(1))
     assert_at(browser, path[3], path[0])
     for _ in range(3):
@@ -132,7 +125,7 @@ def test_play_runs_to_the_end_and_can_be_stopped(page, bent):
     stopped = places(browser)
     time.sleep(0.3)
     assert all(map(torch.equal, places(browser), stopped))
-    put(browser, 3.9)
+    browser.slide(3.9)
     browser.evaluate(f"{play}.click()")
     while browser.evaluate(f"{play}.innerText") != "Play":
         assert time.monotonic() < end
@@ -148,7 +141,7 @@ def test_grid_takes_the_place_of_the_points(page, bent):
     grid = "[...document.querySelectorAll('svg svg path')].at(-5).getAttribute('d')"
     before = browser.evaluate(grid)
     assert before.count("M") == 18
-    put(browser, 1)
+    browser.slide(1)
     assert browser.evaluate(grid) != before
 
 

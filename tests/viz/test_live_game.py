@@ -1,7 +1,6 @@
 """The game of a GAN in a page: the steps of torch, buttons, a run."""
 
 import math
-import re
 import time
 
 import pytest
@@ -65,8 +64,7 @@ class Game:
 
 def told(browser, number=0):
     """Mean, width, value and best value, as the page says them."""
-    text = browser.evaluate(f"document.querySelectorAll('output')[{number}].textContent")
-    return [float(part.replace("−", "-")) for part in re.findall(r"−?\d+\.\d+", text)][:4]
+    return browser.numbers(number)[:4]
 
 
 def click(browser, name, times=1, number=0):
@@ -74,14 +72,6 @@ def click(browser, name, times=1, number=0):
         f"(b => {{ for (let i = 0; i < {times}; i++) b.click() }})"
         f"([...document.querySelectorAll('.live-figure')[{number}].querySelectorAll('button')]"
         f".find(b => b.innerText === '{name}'))"
-    )
-
-
-def turn_of(browser, steps):
-    """Set the slider: so many steps of D per step of G."""
-    browser.evaluate(
-        f"(i => {{ i.value = {steps}; i.dispatchEvent(new Event('input')) }})"
-        "(document.querySelector('input'))"
     )
 
 
@@ -123,7 +113,7 @@ def test_page_steps_as_torch_does(page, options):
 
 def test_turns_have_as_many_steps_of_d_as_the_slider_says(page):
     game, browser = Game(), page(GAME)
-    turn_of(browser, 10)
+    browser.slide(10)  # steps of D per step of G
     click(browser, "20 turns")
     for _ in range(20):
         for _ in range(10):
@@ -142,7 +132,7 @@ def test_a_good_discriminator_leads_to_the_data(page):
     click(browser, "20 turns", 20)
     assert abs(told(browser)[1] - 0.7) > 0.15
     click(browser, "Start again")
-    turn_of(browser, 20)
+    browser.slide(20)  # steps of D per step of G
     click(browser, "20 turns", 10)
     assert told(browser) == pytest.approx([1.5, 0.7, -1.386, -1.386], abs=0.02)
 
@@ -150,7 +140,7 @@ def test_a_good_discriminator_leads_to_the_data(page):
 def test_a_frozen_discriminator_is_passed_and_numbers_stay_finite(page):
     browser = page(GAME)
     click(browser, "Step D", 5)
-    turn_of(browser, 0)
+    browser.slide(0)  # steps of D per step of G
     click(browser, "20 turns", 4)
     assert told(browser)[0] > 2.2  # a width past the data
     click(browser, "20 turns", 100)

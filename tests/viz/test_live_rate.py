@@ -2,7 +2,6 @@
 
 import base64
 import io
-import re
 from itertools import pairwise
 
 import numpy as np
@@ -29,11 +28,6 @@ def png(pixels):
 FIGURE = rate_distortion(POINTS, png(PIXELS))
 
 
-def told(browser, number=0):
-    text = browser.evaluate(f"document.querySelectorAll('output')[{number}].textContent")
-    return [float(part) for part in re.findall(r"\d+\.\d+", text)]
-
-
 def rows(browser):
     """The pixels of both canvases, once the sheet is there."""
     urls = browser.evaluate(
@@ -49,18 +43,18 @@ def rows(browser):
 
 def test_slider_goes_through_the_models(page):
     browser = page(FIGURE)
-    assert told(browser) == [6.0, 22.0, 28.0, 28.0]  # it begins at beta = 1
+    assert browser.numbers() == [6.0, 22.0, 28.0, 28.0]  # it begins at beta = 1
     top, chosen = rows(browser)
     assert np.array_equal(top, PIXELS[:5])
     assert np.array_equal(chosen, PIXELS[10:15])
     browser.press("Tab")
     browser.press("ArrowRight")
-    assert told(browser) == [1.5, 30.0, 31.5, 36.0]
+    assert browser.numbers() == [1.5, 30.0, 31.5, 36.0]
     top, chosen = rows(browser)
     assert np.array_equal(top, PIXELS[:5])
     assert np.array_equal(chosen, PIXELS[15:])
     browser.press("Home")
-    assert told(browser) == [9.0, 20.0, 29.0, 24.5]
+    assert browser.numbers() == [9.0, 20.0, 29.0, 24.5]
     assert browser.evaluate("document.querySelector('label').innerText") == "beta = 0.5"
 
 
