@@ -125,7 +125,8 @@ def test_a_notebook_is_published_as_it_ran(path: Path) -> None:
     cells = chapters.code_cells(chapters.read(path))
     unseen = [path.parent == chapters.BOOK and make_student.unseen(cell) for cell in cells]
     ran = [None if hidden else number for number, hidden in enumerate(unseen, start=1)]
-    assert [cell.execution_count for cell in cells] == ran
+    counts = [cell.execution_count for cell in cells]
+    assert counts == ran, f"run make student CHAPTER={path.stem}"
     for cell in cells:
         tags = cell.metadata.get("tags", [])
         assert ("train" in tags) <= ("nbval-ignore-output" in tags), cell.id

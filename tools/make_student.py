@@ -6,7 +6,8 @@
 
 Both versions are run (only those whose code, or coursekit, has changed) and written with the
 outputs of that run, except where the reader is to find out first: below a "Predict" prompt (tag
-`predict`) and at a call of `hint`.
+`predict`) and at a call of `hint`. book/exercises.md and book/summaries.md, which gather something
+from every chapter, are written as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 import sys
 
 import chapters
+import overview
 from nbformat import NotebookNode
 
 from coursekit import exercises
@@ -114,19 +116,25 @@ def drift() -> list[str]:
     found = [f"book/{n} has no solutions/{n}" for n in sorted(students.keys() - solutions.keys())]
     for name in sorted(solutions.keys() - students.keys()):
         found.append(
-            f"book/{name} is missing: run tools/make_student.py {name.removesuffix('.ipynb')}"
+            f"book/{name} is missing: run make student CHAPTER={name.removesuffix('.ipynb')}"
         )
     for name in sorted(solutions.keys() & students.keys()):
         solution = chapters.read(solutions[name])
         filled = fill(solutions[name].stem, solution)
         if [cell.source for cell in filled.cells] != [cell.source for cell in solution.cells]:
-            found.append(f"solutions/{name} has another solution than coursekit/exercises")
+            found.append(
+                f"solutions/{name} has another solution than coursekit/exercises: run make "
+                f"student CHAPTER={solutions[name].stem}"
+            )
         expected = [_source(cell) for cell in project(solution).cells]
         actual = [_source(cell) for cell in chapters.read(students[name]).cells]
         if actual != expected:
             changed = [cell["id"] for cell in actual if cell not in expected]
             where = f"cells {', '.join(changed)}" if changed else "cells are missing or moved"
-            found.append(f"book/{name} is not what solutions/{name} gives: {where}")
+            found.append(
+                f"book/{name} is not what solutions/{name} gives ({where}): edit solutions/ only, "
+                f"and run make student CHAPTER={solutions[name].stem}"
+            )
     return found
 
 
@@ -140,7 +148,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing, list differences")
     arguments = parser.parse_args()
     if arguments.check:
-        sys.exit("\n".join(drift()) or 0)
+        pages = [f"book/{name}: run python tools/overview.py" for name in overview.stale()]
+        sys.exit("\n".join(drift() + pages) or 0)
 
     notebooks = {}
     for path in chapters.chapters(chapters.SOLUTIONS, arguments.chapter):
@@ -152,6 +161,7 @@ def main() -> None:
             book = name.startswith("book/")
             nb = chapters.smaller(without_answers(nb) if book else nb)
             chapters.write(chapters.ROOT / name, nb)
+    overview.write()
     if failed:
         sys.exit(f"Failed, and not written: {', '.join(failed)}. The errors stand above.")
 

@@ -1,6 +1,6 @@
-"""Write the pages that gather something from every chapter, from notebooks and records.
+"""The pages that gather something from every chapter, made of notebooks and records.
 
-    python tools/overview.py    # book/exercises.md and book/summaries.md
+    python tools/overview.py    # book/exercises.md and book/summaries.md; make student does it too
 
 `for_instructors` is a page of the instructors' edition only, because it holds answers.
 """
@@ -19,7 +19,7 @@ from coursekit import exercises
 from coursekit.exercises import Exercise, FreeText
 from coursekit.files import write_text
 
-HEADING = re.compile(r"^#+ (Exercise[^\n]*)\n+\*(Difficulty \d of \d[^*]*)\*", re.M)
+HEADING = re.compile(r"^#+ (Exercise \d[^\n]*)(?:\n+\*(Difficulty \d of \d[^*]*)\*)?", re.M)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def tasks(nb: NotebookNode) -> list[Task]:
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             for match in HEADING.finditer(cell.source):
-                heading = (match.group(1), match.group(2).rstrip("."))
+                heading = (match.group(1), (match.group(2) or "").rstrip("."))
             continue
         for id in re.findall(r"""check\(\s*["']([a-z_]+\.[a-z_]+)["']""", cell.source):
             known = {record.id: record for record in exercises.chapter(id.split(".")[0])[0]}
@@ -113,6 +113,21 @@ def for_instructors() -> str:
 
 PAGES = {"exercises.md": "exercises.md.jinja", "summaries.md": "summaries.md.jinja"}
 
-if __name__ == "__main__":
+
+def write() -> None:
+    """Write the pages into book/."""
     for name, template in PAGES.items():
         write_text(chapters.BOOK / name, page(template))
+
+
+def stale() -> list[str]:
+    """The pages in book/ that are not what the chapters give, by name."""
+    return [
+        name
+        for name, template in PAGES.items()
+        if (chapters.BOOK / name).read_text("utf-8") != page(template)
+    ]
+
+
+if __name__ == "__main__":
+    write()
