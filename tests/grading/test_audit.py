@@ -52,7 +52,8 @@ def test_finds_escapes_and_gifts(shared, monkeypatch, kl):
 
     report = report_on(monkeypatch, kl, ["closed_form", "mean_kl"])
     assert any("mean_kl gets full marks" in text for text in report.escapes)
-    assert any("an answer of zeros gets 1 points" in text for text in report.escapes)
+    zeros = "an answer of zeros gets 1 points (it returns the right shape)"
+    assert zeros in report.escapes
     assert not report.false_rejects
     assert report.missing
 
@@ -69,8 +70,10 @@ def test_finds_what_passes_by_changing_the_question(shared, monkeypatch, kl):
             raise Failed("negative")
 
     report = report_on(monkeypatch, kl, ["closed_form"])
-    assert "the answer to its inputs set to zero gets 2 points" in report.escapes
-    assert "an answer of NaN gets 1 points" in report.escapes
+    careless = "it is the closed form of the tensors that it was given"
+    changed = f"the answer to its inputs set to zero gets 2 points ({careless}, it is not negative)"
+    assert changed in report.escapes
+    assert "an answer of NaN gets 1 points (it is not negative)" in report.escapes
 
 
 def test_finds_false_rejects(shared, monkeypatch, kl):
@@ -96,6 +99,8 @@ def test_finds_flakes(shared, monkeypatch, kl):
 
     report = report_on(monkeypatch, kl, ["closed_form"])
     assert len(report.flakes) == 1
+    assert "closed_form is refused with seeds [" in report.flakes[0]
+    assert report.flakes[0].endswith(": it is right, on good days: a bad day")
     assert not report.false_rejects
 
 
@@ -110,6 +115,12 @@ def test_finds_wrong_messages(shared, monkeypatch, kl):
 def test_bad_usage(tmp_path, capsys):
     assert main(["audit", "--bank", str(tmp_path / "none")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+    (tmp_path / "elbo.py").write_text(
+        "from coursekit.grading.gradebook.bank import right\n\n"
+        '@right("elbo.iwea")\ndef misspelled(log_w):\n    return log_w\n'
+    )
+    assert main(["audit", "02_elbo", "--bank", str(tmp_path)]) == 2
+    assert "elbo.py has answers to elbo.iwea: no such exercise" in capsys.readouterr().err
     assert main(["audit", "nothing", "--bank", str(tmp_path)]) == 2
     assert "there is no chapter 'nothing'" in capsys.readouterr().err
 

@@ -56,6 +56,8 @@ def audit(name: str, bank: Path, seeds: int) -> Iterator[Report]:
     module = exercises[0].id.split(".")[0] if exercises else name
     path = bank / f"{module}.py"
     variants = load_bank(path) if path.is_file() else []
+    if unknown := {v.exercise for v in variants} - {e.id for e in exercises}:
+        raise ValueError(f"{path} has answers to {', '.join(sorted(unknown))}: no such exercise")
     grader = Grader(Assignment(name, b"audit"))
     try:
         for exercise in exercises:
@@ -81,9 +83,11 @@ def _audit(exercise: Exercise, variants: list[Variant], grader: Grader, seeds: i
         answer = guarded(mistake.wrong)
         _wrong(report, exercise, mistake.name, answer, mistake.says, None, seeds)
     for name, nonsense in _nonsense(exercise).items():
-        given = sum(o.score for o in _outcomes(exercise, nonsense, b"audit 0"))
-        if given:
-            report.escapes.append(f"{name} gets {given:g} points")
+        passed = [o for o in _outcomes(exercise, nonsense, b"audit 0") if o.score]
+        if passed:
+            given = sum(o.score for o in passed)
+            titles = ", ".join(f"it {o.name}" for o in passed)
+            report.escapes.append(f"{name} gets {given:g} points ({titles})")
     for name, mutant in mutants(exercise).items():
         if any(_full_marks(exercise, mutant, seed) for seed in range(min(seeds, 3))):
             report.escapes.append(f"an answer that {name} gets full marks")
@@ -124,16 +128,17 @@ def incomplete(exercise: Exercise) -> Iterator[str]:
 def _right(report: Report, exercise: Exercise, variant: Variant, row: Row, seeds: int) -> None:
     report.right += 1
     answer = guarded(variant.answer)
-    lost = [seed for seed in range(seeds) if not _full_marks(exercise, answer, seed)]
+    lost = {seed: why for seed in range(seeds) if (why := _refused(exercise, answer, seed))}
     entry = row["exercises"].get(exercise.id)
     if entry is None or entry["score"] < exercise.points:
         failed = [t for t in entry["tests"] if not t["passed"]] if entry else []
         said = [f"it {t['name']}: {t['message']}" for t in failed] or [row["message"]]
         report.false_rejects.append(f"{variant.name} in the sandbox: {'; '.join(said)}")
     elif len(lost) == seeds:
-        report.false_rejects.append(variant.name)
+        report.false_rejects.append(f"{variant.name}: {lost[0]}")
     elif lost:
-        report.flakes.append(f"{variant.name} is refused with seeds {lost}")
+        seed, why = next(iter(lost.items()))
+        report.flakes.append(f"{variant.name} is refused with seeds {[*lost]}; {seed}: {why}")
 
 
 def _wrong(
@@ -172,6 +177,12 @@ def _full_marks(exercise: Exercise, answer: Answer, seed: int | None) -> bool:
     secret = PUBLIC if seed is None else f"audit {seed}".encode()
     outcomes = _outcomes(exercise, answer, secret)
     return all(outcome.passed for outcome in outcomes if seed is not None or not outcome.hidden)
+
+
+def _refused(exercise: Exercise, answer: Answer, seed: int) -> str:
+    """The tests that fail with this seed, and what they say; "" where all pass."""
+    outcomes = _outcomes(exercise, answer, f"audit {seed}".encode())
+    return "; ".join(f"it {o.name}: {o.message}" for o in outcomes if not o.passed)
 
 
 def _outcomes(exercise: Exercise, answer: Answer, secret: bytes) -> Iterator[Outcome]:
