@@ -5,12 +5,25 @@ import tomllib
 
 import chapters
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import coursekit
+
 PROJECT = tomllib.loads((chapters.ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+
+
+def test_the_version_of_the_package_is_the_same_everywhere() -> None:
+    release = PROJECT["version"]
+    citation = yaml.safe_load((chapters.ROOT / "CITATION.cff").read_text("utf-8"))
+    assert {"coursekit": coursekit.__version__, "CITATION.cff": citation["version"]} == {
+        "coursekit": release,
+        "CITATION.cff": release,
+    }
+    assert f"\n## {release}\n" in (chapters.ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 def constraints(name: str) -> dict[str, Version]:
