@@ -139,11 +139,6 @@ class Exercise:
         return "\n".join(lines[ast.parse("\n".join(lines)).body[0].lineno - 1 :])
 
     @cached_property
-    def contract(self) -> str:
-        """What the student is asked for: the signature and the docstring."""
-        return f"{self.function}{inspect.signature(self.solve)}: {inspect.getdoc(self.solve)}"
-
-    @cached_property
     def code(self) -> str:
         """The solution without docstrings, comments and markers."""
         return _bare(self.source)

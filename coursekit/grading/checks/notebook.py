@@ -69,7 +69,8 @@ def _check(found: Exercise, answer: Any) -> Result:
         outcomes = [run_test(found, test, call, PUBLIC) for test in tests]
     except NotAttempted:
         message = "not attempted yet"
-        return _show("○", found.id, [message, found.contract], Result(0, len(tests), message))
+        todo = f"{message}. Write {found.function}, run its cell, and this one again."
+        return _show("○", found.id, [todo], Result(0, len(tests), message))
     passed = sum(outcome.passed for outcome in outcomes)
     summary = f"{passed} of {len(tests)} public tests pass"
     if passed == len(tests):
