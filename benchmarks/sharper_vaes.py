@@ -2,10 +2,11 @@
 
     python benchmarks/sharper_vaes.py attempts    # 4 CPU-minutes
     python benchmarks/sharper_vaes.py additions   # 2 CPU-minutes
+    python benchmarks/sharper_vaes.py published   # 20 CPU-minutes
 
-Writes coursekit/recorded/sharper-attempts.json and sharper-additions.json. Every model gets the
-same CPU time: the cost of a step is measured first, and the steps of its training follow from it.
---seconds changes the time per model.
+Writes coursekit/recorded/sharper-attempts.json and sharper-additions.json, and
+benchmarks/results/sharper-published.json. Every model gets the same CPU time: the cost of a step is
+measured first, and the steps of its training follow from it. --seconds changes the time per model.
 
 attempts: the narrow versions of the five attempts on faces 64x64 (the first one gray), attempt 2
 once more with a learned variance, and the U-Net with stochastic skip connections. Attempt 5 is
@@ -14,10 +15,15 @@ from.
 
 additions: on faces 32x32, one convolutional VAE three times: plain, with residual blocks, with
 self-attention on the 8x8 maps; over seeds.
+
+published: the five attempts as the recipes ladder-1 to ladder-5 have them, with the report's
+channels, latents, batch sizes and rates, on faces 64x64. Only the first part of the report's
+trainings: all of them would take 30 CPU-hours.
 """
 
 import argparse
 import copy
+import math
 import os
 import time
 from collections.abc import Callable
@@ -40,6 +46,7 @@ from coursekit.models import VAE, GaussianVAE, HierarchicalVAE
 from coursekit.models.ladder import NARROW, SkipVAE, attempt, block_vae
 from coursekit.training import fit, warmup_cosine
 from coursekit.training.recipe import bound_loss, hierarchical_loss, skip_loss
+from coursekit.training.recipes import RECIPES
 from coursekit.training.run import Loss
 
 SIZE, TEST, BATCH, RATE, POINTS = 6_000, 300, 32, 2e-3, 30
@@ -63,25 +70,33 @@ BLOCKS = {
 }
 
 
-def steps_in(seconds: float, model: VAE, train: ImageSet, loss: Loss) -> int:
+def steps_in(seconds: float, model: VAE, train: ImageSet, loss: Loss, **how: Any) -> int:
     """How many steps take `seconds` of CPU time, from the cost of 10 steps."""
     probe = copy.deepcopy(model)
     spent = 0.0
     for count in (3, 10):  # the first call prepares kernels
         begin = time.process_time()
-        _fit(probe, train, loss, count, seed=0)
+        _fit(probe, train, loss, count, seed=0, **how)
         spent = time.process_time() - begin
-    return round(seconds / (spent / 10))
+    return max(1, round(seconds / (spent / 10)))
 
 
-def _fit(model: VAE, train: ImageSet, loss: Loss, steps: int, seed: int) -> None:
+def _fit(
+    model: VAE,
+    train: ImageSet,
+    loss: Loss,
+    steps: int,
+    seed: int,
+    batch_size: int = BATCH,
+    lr: float | None = None,
+) -> None:
     fit(
         model,
         train,
         loss,
         steps=steps,
-        batch_size=BATCH,
-        lr=warmup_cosine(RATE, steps),
+        batch_size=batch_size,
+        lr=lr or warmup_cosine(RATE, steps),
         precision="bf16",
         seed=seed,
         progress=False,
@@ -90,12 +105,15 @@ def _fit(model: VAE, train: ImageSet, loss: Loss, steps: int, seed: int) -> None
 
 
 def trained(
-    build: Callable[[], VAE], loss: Loss, train: ImageSet, seconds: float, seed: int
+    build: Callable[[], VAE], loss: Loss, train: ImageSet, seconds: float, seed: int, **how: Any
 ) -> tuple[VAE, dict[str, Any]]:
-    """The model after `seconds` of training, its cost, and its curve: means over equal parts."""
+    """The model after `seconds` of training, its cost, and its curve: means over equal parts.
+
+    how: batch size and learning rate, where they are not those of this file.
+    """
     torch.manual_seed(seed)
     model = build()
-    steps = steps_in(seconds, model, train, loss)
+    steps = steps_in(seconds, model, train, loss, **how)
     parts: list[tuple[float, float]] = []
 
     def noted(model: VAE, batch: Batch, step: int) -> Any:
@@ -104,7 +122,7 @@ def trained(
         return found
 
     begin = time.process_time()
-    _fit(model, train, noted, steps, seed)
+    _fit(model, train, noted, steps, seed, **how)
     spent = time.process_time() - begin
     places = torch.tensor(parts).tensor_split(min(POINTS, steps))
     curve = [[round(v, 3) for v in place.mean(dim=0).tolist()] for place in places]
@@ -226,6 +244,23 @@ def additions(args: argparse.Namespace) -> None:
     record.save("sharper-additions", args.seeds[0], figures, args.commit, record.RECORDED)
 
 
+def published(args: argparse.Namespace) -> None:
+    test, rows = data.load("faces", "test", TEST, FACES[1:]), []
+    for number in range(1, 6):
+        recipe = RECIPES[f"ladder-{number}"]
+        train = data.load("faces", "train", recipe.size, FACES[1:])
+        seen = [s.greyscale() if recipe.grey else s for s in (train, test)]
+        how = {name: recipe.settings[name] for name in ("batch_size", "lr")}
+        build = cast(Callable[[], VAE], partial(recipe.build, seen[0]))
+        model, cost = trained(build, *recipe.losses, seen[0], args.seconds, args.seed, **how)
+        of = recipe.settings["epochs"] * math.ceil(recipe.size / how["batch_size"])
+        name = recipe.about.removeprefix("attempt ").replace(" at a sharp VAE", "")
+        rows.append({"attempt": name, "of": of, **how, **cost, "test": examined(model, seen[1])})
+        print({k: v for k, v in rows[-1].items() if k not in ("test", "kl")}, flush=True)
+    figures = {"test_images": TEST, "resolution": FACES[1:], "seconds": args.seconds, "rows": rows}
+    record.save("sharper-published", args.seed, figures, args.commit)
+
+
 def _setting(args: argparse.Namespace, resolution: tuple[int, ...]) -> dict[str, Any]:
     return {
         "train_images": SIZE,
@@ -239,7 +274,7 @@ def _setting(args: argparse.Namespace, resolution: tuple[int, ...]) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(required=True)
-    for function, seconds in ((attempts, 20.0), (additions, 8.0)):
+    for function, seconds in ((attempts, 20.0), (additions, 8.0), (published, 150.0)):
         command = commands.add_parser(function.__name__, parents=[record.OPTIONS])
         command.set_defaults(run=function)
         command.add_argument("--seconds", type=float, default=seconds, help="CPU time per model")
