@@ -18,7 +18,7 @@ self-attention on the 8x8 maps; over seeds.
 
 published: the five attempts as the recipes ladder-1 to ladder-5 have them, with the report's
 channels, latents, batch sizes and rates, on faces 64x64. Only the first part of the report's
-trainings: all of them would take 30 CPU-hours.
+trainings: all of them would take 20 CPU-hours.
 """
 
 import argparse
