@@ -154,15 +154,20 @@ def _each_set_by_itself(images, new, latent_dim):
     return tuple(found)
 
 
+def _projected(images: Tensor, new: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
+    """The coordinates along the principal components of `images`, before they are scaled."""
+    mean = images.mean(dim=0)
+    directions = torch.linalg.svd(images - mean, full_matrices=False)[2][:latent_dim].T
+    return (images - mean) @ directions, (new - mean) @ directions
+
+
 @pca_start.wrong(
     "Each set is divided by its own standard deviations. Divide the new images by those of the "
     "training images, too."
 )
 def _own_scale(images, new, latent_dim):
-    mean = images.mean(dim=0)
-    directions = torch.linalg.svd(images - mean, full_matrices=False)[2][:latent_dim].T
-    codes, others = (images - mean) @ directions, (new - mean) @ directions
-    return codes / codes.std(dim=0, correction=0), others / others.std(dim=0, correction=0)
+    projected = _projected(images, new, latent_dim)
+    return tuple(z / z.std(dim=0, correction=0) for z in projected)
 
 
 @pca_start.wrong(
@@ -170,10 +175,7 @@ def _own_scale(images, new, latent_dim):
     "sets by the root mean squares of the training codes."
 )
 def _own_std(images, new, latent_dim):
-    mean = images.mean(dim=0)
-    directions = torch.linalg.svd(images - mean, full_matrices=False)[2][:latent_dim].T
-    codes, others = (images - mean) @ directions, (new - mean) @ directions
-    return codes / codes.std(dim=0), others / others.std(dim=0)
+    return tuple(z / z.std(dim=0) for z in _projected(images, new, latent_dim))
 
 
 # --- auto_decoders.rows -------------------------------------------------------------------------
