@@ -165,7 +165,9 @@ def test_screen_readers_are_told_what_a_dial_is(page, dials):
 def test_without_scripts_there_is_a_picture(page, dials):
     browser = page(dials, scripts=False)
     assert browser.evaluate("document.querySelector('.still img').naturalWidth") == 5 * 32
-    assert browser.evaluate("document.querySelector('figcaption').innerText") == ""
+    assert browser.evaluate("document.querySelector('figcaption').innerText") == (
+        "Each coordinate of the code changes the decoded image."
+    )
 
 
 def test_fits_a_phone(page, dials):
